@@ -1,0 +1,84 @@
+"""Full fine-tuning, and the linear probe: a backbone and one linear layer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from scantling.core.batch import IMAGE
+from scantling.core.seams import Adapter, Inputs
+from scantling.nets.backbone import Backbone
+
+if TYPE_CHECKING:
+    from tensordict import TensorDict
+
+
+class FullFineTuning(Adapter):
+    """Every parameter of a backbone and a linear head learn.
+
+    Args:
+        outputs: values per image.
+        inputs: the images the network is built for.
+        backbone: a timm architecture (``resnet50``, ``vit_small_patch16_224``, ``convnext_tiny`` ...).
+        weights: ``none``, ``hub`` (published weights), or the path of a bundle with the same backbone.
+        dropout: dropout before the head, in [0, 1).
+        drop_path: stochastic depth of the backbone, where it knows it.
+    """
+
+    def __init__(
+        self,
+        outputs: int,
+        inputs: Inputs,
+        backbone: str = "resnet50",
+        weights: str = "hub",
+        dropout: float = 0.0,
+        drop_path: float = 0.0,
+    ) -> None:
+        super().__init__(outputs, inputs)
+        self.backbone = Backbone(backbone, inputs, weights, drop_path)
+        self.dropout = nn.Dropout(dropout)
+        self.head = nn.Linear(self.backbone.features, outputs)
+        nn.init.trunc_normal_(self.head.weight, std=0.01)
+        nn.init.zeros_(self.head.bias)
+
+    def forward(self, batch: TensorDict) -> Tensor:
+        """Outputs ``(B, outputs)``."""
+        return self.head(self.dropout(self.backbone(batch[IMAGE])))
+
+    def saliency_map(self, batch: TensorDict) -> tuple[Tensor, Tensor]:
+        """Last feature map ``(B, F, h, w)`` and the outputs that follow from it."""
+        features, pooled = self.backbone.tapped(batch[IMAGE])
+        return features, self.head(self.dropout(pooled))
+
+
+class LinearProbe(FullFineTuning):
+    """Only a linear head learns; the backbone is frozen and stays in evaluation mode.
+
+    Args:
+        outputs: values per image.
+        inputs: the images the network is built for.
+        backbone: a timm architecture.
+        weights: ``none``, ``hub``, or the path of a bundle.
+        dropout: dropout before the head.
+    """
+
+    def __init__(
+        self, outputs: int, inputs: Inputs, backbone: str = "resnet50", weights: str = "hub", dropout: float = 0.0
+    ) -> None:
+        super().__init__(outputs, inputs, backbone, weights, dropout)
+        self.backbone.requires_grad_(False)
+
+    def train(self, mode: bool = True) -> LinearProbe:
+        """Only the head follows the mode: batch statistics of a frozen backbone never move."""
+        super().train(mode)
+        self.backbone.eval()
+        return self
+
+    def forward(self, batch: TensorDict) -> Tensor:
+        """Outputs ``(B, outputs)``."""
+        with torch.no_grad():
+            features = self.backbone(batch[IMAGE])
+        return self.head(self.dropout(features))
+

@@ -1,0 +1,169 @@
+"""Carries out what a fixed policy has drawn."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache
+from threading import Barrier
+
+import torch
+from torch import Tensor
+
+from scantling.augment import colour, geometry
+from scantling.augment.draws import Draw
+from scantling.augment.plan import FILLING, Step
+from scantling.augment.settings import Settings
+
+CACHED_VALUES = 2**18
+"""Values of the images that a CPU works on at a time, so that they stay in its cache from step to step."""
+
+
+@dataclass(frozen=True)
+class _Resampling:
+    maps: Tensor
+    shown: geometry.Visible
+    mirrored: Tensor
+
+
+class Application:
+    """The steps of a policy with the numbers drawn for one batch.
+
+    Args:
+        steps: what to do, in order.
+        drawn: the numbers.
+        settings: of the policy.
+        size: height and width of the images.
+    """
+
+    def __init__(self, steps: tuple[Step, ...], drawn: Draw, settings: Settings, size: tuple[int, int]) -> None:
+        self.steps, self.drawn, self.settings = steps, drawn, settings
+        self._resamplings = {step: _resampling(step, drawn, size) for step in steps if step.name == "warp"}
+        self._boxes = {step: _boxes(step, drawn, size) for step in steps if step.name == "colour"}
+
+    def run(self, images: Tensor, masks: Tensor | None, pixels: Tensor, classes: Tensor | None) -> None:
+        """Augment ``images (B, C, H, W)`` and ``masks (B, H, W)`` into ``pixels`` (float32) and ``classes``.
+
+        On a CPU a few images at a time, on as many threads as torch uses; on other devices all at once.
+        """
+        together = max(1, len(images))
+        if images.device.type == "cpu":
+            together = max(1, CACHED_VALUES // images[0].numel())
+        parts = [slice(start, start + together) for start in range(0, len(images), together)]
+        inference, threads = torch.is_inference_mode_enabled(), torch.get_num_threads()
+
+        def work(part: slice) -> None:
+            with torch.inference_mode(inference), torch.no_grad():
+                self._run(part, images, masks, pixels, classes)
+
+        if images.device.type != "cpu" or threads == 1 or len(parts) == 1:
+            for part in parts:
+                work(part)
+        else:
+            list(_workers(threads).map(work, parts))
+
+    def _run(self, part: slice, images: Tensor, masks: Tensor | None, pixels: Tensor, classes: Tensor | None) -> None:
+        now, now_classes = _floats(images[part]), None if masks is None else masks[part]
+        target = pixels[part], None if classes is None else classes[part]
+        for step in self.steps:
+            if step.name == "warp":
+                into = target if step is self.steps[-1] else None
+                now, now_classes = self._warp(step, part, now, now_classes, into)
+            else:
+                self._recolour(step, part, now)
+        if not self.steps or self.steps[-1].name != "warp":
+            target[0].copy_(now)
+            if target[1] is not None and now_classes is not None:
+                target[1].copy_(now_classes)
+
+    def _warp(
+        self, step: Step, part: slice, images: Tensor, masks: Tensor | None, into: tuple[Tensor, Tensor | None] | None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Resample a part of the batch; samples that are only mirrored keep their exact values."""
+        whole, fill = self._resamplings[step], self.settings.fill
+        maps, shown, codes = whole.maps[part], whole.shown[part], whole.mirrored[part]
+        if bool((codes < 0).all()):
+            return geometry.warp(images, maps, shown, fill, masks, into)
+        pixels, classes = into or (torch.empty_like(images), None if masks is None else torch.empty_like(masks))
+        for code in codes.unique().tolist():
+            rows = (codes == code).nonzero()[:, 0]
+            at = rows.to(images.device)
+            some, some_masks = images[at], None if masks is None else masks[at]
+            if code < 0:
+                some, some_masks = geometry.warp(some, maps[rows], shown[rows], fill, some_masks)
+            else:
+                some = geometry.mirror(some, code)
+                some_masks = None if some_masks is None else geometry.mirror(some_masks, code)
+            pixels[at] = some
+            if classes is not None and some_masks is not None:
+                classes[at] = some_masks
+        return pixels, classes
+
+    def _recolour(self, step: Step, part: slice, images: Tensor) -> None:
+        """Change ``images`` in place where the operation was drawn."""
+        coloured = images.shape[1] == 3
+        rows = self.drawn.chosen[step.name][part].nonzero()[:, 0]
+        if not len(rows) or (step.name == "grayscale" and not coloured):
+            return
+        everyone, at = len(rows) == len(images), rows.to(images.device)
+        some = images if everyone else images[at]
+
+        def strengths(name: str) -> Tensor:
+            return self.drawn.strengths[name][part][rows].float().to(images.device)
+
+        if step.name == "grayscale":
+            some.copy_(colour.grey(some).expand_as(some))
+        elif step.name == "blur":
+            colour.blur(some, strengths("blur"))
+        else:
+            boxes = self._boxes[step]
+            if self.settings.brightness:
+                colour.adjust_brightness(some, strengths("brightness"))
+            if self.settings.contrast:
+                within = None if boxes is None else boxes[part][rows].to(images.device)
+                colour.adjust_contrast(some, strengths("contrast"), within)
+            if self.settings.saturation and coloured:
+                colour.adjust_saturation(some, strengths("saturation"))
+            if self.settings.hue and coloured:
+                colour.shift_hue(some, strengths("hue"))
+        if not everyone:
+            images[at] = some
+
+
+def _floats(images: Tensor) -> Tensor:
+    """A copy as float32 in [0, 1]."""
+    if images.dtype == torch.uint8:
+        return images.float().div_(255)
+    return images.to(torch.float32, copy=True)
+
+
+def _resampling(step: Step, drawn: Draw, size: tuple[int, int]) -> _Resampling:
+    frames = geometry.compose([drawn.maps[name] for name in step.geometry])
+    filling = [frame for name, frame in zip(step.geometry, frames, strict=True) if name in FILLING]
+    return _Resampling(frames[0], geometry.visible(filling or frames[:1], size), geometry.mirrored(frames[0], size))
+
+
+def _boxes(step: Step, drawn: Draw, size: tuple[int, int]) -> Tensor | None:
+    """The part of an image that flips and a crop would have left: top, left, height, width, ``(B, 4)``."""
+    if "crop" not in step.geometry:
+        return None
+    maps = geometry.compose([drawn.maps[name] for name in step.geometry])[0]
+    across, down = maps[:, 0, 0] * size[1], maps[:, 1, 1] * size[0]
+    left, top = maps[:, 0, 2] + across.clamp(max=0), maps[:, 1, 2] + down.clamp(max=0)
+    return torch.stack([top, left, down.abs(), across.abs()], 1).round().long()
+
+
+@lru_cache(maxsize=1)
+def _workers(count: int) -> ThreadPoolExecutor:
+    """Threads that work on one image each, which scales better than several threads on every single operation."""
+    pool = ThreadPoolExecutor(count, "augment", initializer=torch.set_num_threads, initargs=(1,))
+    started = Barrier(count)
+    list(pool.map(lambda _: started.wait(), range(count)))
+    # The workers' setting holds for themselves and for threads that start later; it must not reach the latter.
+    torch.set_num_threads(count)
+    return pool
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_workers.cache_clear)

@@ -1,0 +1,126 @@
+"""The seams: the places where a method plugs in. Read this file first.
+
+Each seam is one small abstract class. A method fills one of them, names itself in a recipe by ``class_path``, and needs
+nothing else. A batch is a ``TensorDict`` whose fields ``scantling.core.batch`` names; a random generator is always
+passed in, never global. ``docs/add-a-method.md`` walks through one.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from torch import nn
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import torch
+    from tensordict import TensorDict
+    from torch import Tensor
+
+    from scantling.core.target import Target
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The images that a network is built for.
+
+    Args:
+        size: height and width in pixels.
+        channels: 1 (grey) or 3 (colour).
+        mean: per channel, of images in [0, 1].
+        std: per channel, of images in [0, 1].
+    """
+
+    size: tuple[int, int] = (224, 224)
+    channels: int = 3
+    mean: tuple[float, ...] = (0.485, 0.456, 0.406)
+    std: tuple[float, ...] = (0.229, 0.224, 0.225)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain content for ``bundle.json``."""
+        return asdict(self)
+
+
+class Derivation(ABC):
+    """Something computed once over a data set and kept in the store: saliency, frozen features, degraded copies.
+
+    Deterministic. ``settings`` (JSON-able) identifies the result: the store recomputes it when they change.
+    """
+
+    settings: dict[str, Any]
+
+    @abstractmethod
+    def __call__(self, images: Tensor) -> dict[str, Tensor]:
+        """Fields ``{name: (B, ...)}`` from ``images (B, C, H, W)``, uint8."""
+
+
+class Adapter(nn.Module, ABC):
+    """A network with its head, and which of its parameters learn.
+
+    Constructed as ``Adapter(outputs, inputs, **settings)``: ``outputs`` is how many values the objective asks for per
+    image (or pixel). ``wants`` names the batch fields beyond the image that it reads (derivations, ``fellow_image``).
+    """
+
+    wants: tuple[str, ...] = ()
+
+    def __init__(self, outputs: int, inputs: Inputs) -> None:
+        super().__init__()
+        self.outputs, self.inputs = outputs, inputs
+
+    @abstractmethod
+    def forward(self, batch: TensorDict) -> Tensor:
+        """Outputs ``(B, outputs)``, or ``(B, outputs, H, W)``, from a batch whose images are float in [0, 1]."""
+
+    def portable(self, settings: dict[str, Any]) -> dict[str, Any]:
+        """The settings with which a bundle rebuilds this adapter without any outside file: weights come from it."""
+        return {**settings, "weights": "none"} if "weights" in settings else dict(settings)
+
+    def saliency_map(self, batch: TensorDict) -> tuple[Tensor, Tensor] | None:
+        """A feature map ``(B, F, h, w)`` inside the graph and the outputs that follow from it, for Grad-CAM."""
+        return None
+
+    def learnable(self) -> Iterator[tuple[str, nn.Parameter]]:
+        """Names and parameters that learn; the rest stay frozen and may stay out of a bundle."""
+        return ((n, p) for n, p in self.named_parameters() if p.requires_grad)
+
+
+class Objective(nn.Module, ABC):
+    """A loss together with the way back from outputs to probabilities.
+
+    ``outputs_for(target)`` is the number of values the network must give per image (or pixel).
+    """
+
+    @abstractmethod
+    def outputs_for(self, target: Target) -> int:
+        """Width of the head that this objective needs."""
+
+    @abstractmethod
+    def loss(self, outputs: Tensor, batch: TensorDict) -> Tensor:
+        """Scalar loss. Samples without a label do not contribute; a batch without any gives a zero with a gradient."""
+
+    @abstractmethod
+    def decode(self, outputs: Tensor) -> Tensor:
+        """Probabilities ``(B, K)`` (or ``(B, K, H, W)``) whose arg-max is the prediction."""
+
+    def score(self, outputs: Tensor) -> Tensor | None:
+        """A continuous severity ``(B,)``, where the objective has one."""
+        return None
+
+
+class Mixer(ABC):
+    """Mixes the samples of a batch: mixup, CutMix, SPMix."""
+
+    @abstractmethod
+    def __call__(self, batch: TensorDict, generator: torch.Generator) -> TensorDict:
+        """A batch of the same shapes."""
+
+
+class Policy(ABC):
+    """Augments a batch on its device, every sample on its own, image and mask by the same geometry."""
+
+    @abstractmethod
+    def __call__(self, batch: TensorDict, generator: torch.Generator) -> TensorDict:
+        """A batch of the same shapes; images are float in [0, 1] before and after."""

@@ -1,0 +1,169 @@
+"""Phantom sets on disk: JPEG images, PNG masks, boxes, and the manifest that every verb reads."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from scantling.core.errors import DataError
+from scantling.core.files import os_error, writing
+from scantling.data.phantoms.eyes import split_of
+from scantling.data.phantoms.fundus import FundusBatch, check_options, draw_fundus
+
+MASKS = ("vessel", "disc", "cup")
+"""Masks that are written, one folder each."""
+
+COLUMNS = (
+    "image", "label", "target", "mask", "patient", "site", "laterality", "split", "quality", "disc", "cup",
+    "degradation",
+)  # fmt: skip
+"""Columns of the manifest."""
+
+LESION_COLUMNS = ("image", "kind", "left", "top", "right", "bottom")
+"""Columns of ``lesions.csv``; pixels from 0, right and bottom excluded."""
+
+_CHUNK = 16
+_JPEG_QUALITY = 95
+
+
+def write_fundus(
+    folder: str | os.PathLike[str],
+    n: int = 500,
+    sites: int = 1,
+    size: int = 256,
+    seed: int = 0,
+    degraded: float = 0.0,
+    fractions: Sequence[float] = (0.7, 0.1, 0.2),
+    workers: int = 1,
+    progress: Callable[[int, int], object] | None = None,
+    prior: str = "moderate",
+) -> Path:
+    """Write a set of fundus phantoms: ``images/``, ``vessel/``, ``disc/``, ``cup/``, ``lesions.csv``, ``manifest.csv``.
+
+    The manifest comes last, so that a set without one is not complete; running again writes the same files.
+
+    Args:
+        folder: where to write; made where missing.
+        n: number of images; images ``2 p`` and ``2 p + 1`` are the eyes of patient ``p``.
+        sites: number of sites, each with its own camera.
+        size: side in pixels.
+        seed: number of the set: same seed and settings, same files, whatever ``n`` and ``workers``.
+        degraded: share of photographs with a fault, in [0, 1].
+        fractions: shares of train, val and test, by patient.
+        workers: processes that draw.
+        progress: called with (images written, ``n``).
+        prior: shares of the grades: ``moderate``, ``balanced`` or ``eyepacs``.
+
+    Returns:
+        The path of the manifest.
+
+    Raises:
+        DataError: an option outside its range, or a folder that already has a manifest.
+        ScantlingError: the folder cannot be written or the disk is full.
+    """
+    check_options(n, size, seed, sites, degraded)
+    _check_fractions(fractions)
+    if n < 1 or workers < 1:
+        raise DataError("the number of images and of workers must be at least 1", where=f"n={n}, workers={workers}")
+    home = Path(folder)
+    manifest = home / "manifest.csv"
+    if manifest.exists():
+        raise DataError("there is a manifest already", where=manifest, do="choose another folder or delete this one")
+    try:
+        for name in ("images", *MASKS):
+            (home / name).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise os_error(error, home) from error
+    chunks = [(start, min(_CHUNK, n - start)) for start in range(0, n, _CHUNK)]
+    write = partial(
+        _write_chunk, home=home, size=size, seed=seed, sites=sites, degraded=degraded, fractions=tuple(fractions),
+        prior=prior,
+    )  # fmt: skip
+    rows: list[tuple[Any, ...]] = []
+    lesions: list[tuple[Any, ...]] = []
+    for more_rows, more_lesions in _run(write, chunks, workers):
+        rows += more_rows
+        lesions += more_lesions
+        if progress is not None:
+            progress(len(rows), n)
+    _write_table(home / "lesions.csv", LESION_COLUMNS, lesions)
+    _write_table(manifest, COLUMNS, rows)
+    return manifest
+
+
+_Rows = tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]
+
+
+def _run(write: Callable[[tuple[int, int]], _Rows], chunks: list[tuple[int, int]], workers: int) -> Iterator[_Rows]:
+    if workers == 1 or len(chunks) == 1:
+        yield from map(write, chunks)
+        return
+    try:
+        with ProcessPoolExecutor(min(workers, len(chunks)), mp_context=multiprocessing.get_context("spawn")) as pool:
+            yield from pool.map(write, chunks)
+    except BrokenProcessPool as error:
+        raise DataError(
+            "a drawing process ended early",
+            do="use one worker, or call from under `if __name__ == '__main__':`, or look whether memory ran out",
+        ) from error
+
+
+def _write_chunk(
+    chunk: tuple[int, int],
+    home: Path,
+    size: int,
+    seed: int,
+    sites: int,
+    degraded: float,
+    fractions: tuple[float, ...],
+    prior: str,
+) -> _Rows:
+    batch = draw_fundus(chunk[1], size, seed, sites, degraded, start=chunk[0], prior=prior)
+    names = [f"{p:05d}_{side}" for p, side in zip(batch.patient, batch.laterality, strict=True)]
+    rows = []
+    try:
+        for i, name in enumerate(names):
+            Image.fromarray(batch.images[i]).save(home / "images" / f"{name}.jpg", quality=_JPEG_QUALITY, subsampling=0)
+            for kind in MASKS:
+                mask = getattr(batch, kind)[i].astype(np.uint8) * np.uint8(255)
+                Image.fromarray(mask).save(home / kind / f"{name}.png", compress_level=1)
+            rows.append(_row(batch, i, name, split_of(seed, int(batch.patient[i]), fractions)))
+    except OSError as error:
+        raise os_error(error, home) from error
+    boxes = [
+        (f"images/{names[i]}.jpg", kind, *corners)
+        for (i, *corners), kind in zip(batch.boxes.tolist(), batch.kinds.tolist(), strict=True)
+    ]
+    return rows, boxes
+
+
+def _row(batch: FundusBatch, i: int, name: str, split: str) -> tuple[Any, ...]:
+    return (
+        f"images/{name}.jpg", int(batch.grade[i]), "grade:5", f"vessel/{name}.png", f"p{int(batch.patient[i]):05d}",
+        f"site{int(batch.site[i])}", str(batch.laterality[i]), split, str(batch.quality[i]), f"disc/{name}.png",
+        f"cup/{name}.png", str(batch.degradation[i]),
+    )  # fmt: skip
+
+
+def _write_table(path: Path, columns: Sequence[str], rows: list[tuple[Any, ...]]) -> None:
+    import pandas as pd
+
+    with writing(path) as part:
+        pd.DataFrame(rows, columns=list(columns)).to_csv(part, index=False)
+
+
+def _check_fractions(fractions: Sequence[float]) -> None:
+    if len(fractions) != 3 or min(fractions) < 0 or sum(fractions) <= 0:
+        raise DataError(
+            f"split fractions {tuple(fractions)} cannot be used",
+            do="give three shares for train, val and test: 0.7 0.1 0.2",
+        )

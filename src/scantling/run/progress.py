@@ -1,0 +1,91 @@
+"""Progress of a training: a line an epoch, and on a terminal a bar with the time left."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+from lightning.pytorch.callbacks import Callback
+
+if TYPE_CHECKING:
+    from lightning.pytorch import LightningModule, Trainer
+    from rich.progress import Progress as Bar
+
+
+class Progress(Callback):
+    """Prints one line an epoch with the figures and the time left; on a terminal also a bar inside the epoch.
+
+    Args:
+        stage: name shown before the line.
+        monitor: validation figure that is shown.
+        quiet: print nothing.
+    """
+
+    def __init__(self, stage: str, monitor: str, quiet: bool = False) -> None:
+        self.stage, self.monitor, self.quiet = stage, monitor.removeprefix("val_"), quiet
+        self.first_step: float | None = None
+        self._bar: Bar | None = None
+        self._started = time.monotonic()
+        self._done = 0
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Open the bar on a terminal."""
+        self._started, self._done = time.monotonic(), trainer.fit_loop.epoch_loop.batch_progress.total.completed
+        if self.quiet or not trainer.is_global_zero or not sys.stderr.isatty():
+            return
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self._bar = Progress(
+            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
+            console=Console(stderr=True), transient=True,
+        )  # fmt: skip
+        self._bar.start()
+        total = int(trainer.num_training_batches * (trainer.max_epochs or 1))
+        self._bar.add_task(self.stage, total=total, completed=self._done)
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Move the bar; remember when the first step was done."""
+        if self.first_step is None:
+            self.first_step = time.time()
+        if self._bar is not None:
+            self._bar.advance(self._bar.task_ids[0])
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """One line about the epoch."""
+        if self.quiet or not trainer.is_global_zero:
+            return
+        figures = {k: float(v) for k, v in trainer.callback_metrics.items()}
+        parts = [f"{self.stage}: epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"]
+        for key, name in (("train_loss", "loss"), ("val_loss", "val loss"), (f"val_{self.monitor}", self.monitor)):
+            if key in figures:
+                parts.append(f"{name} {figures[key]:.4f}")
+        steps = int(trainer.num_training_batches)
+        done = trainer.fit_loop.epoch_loop.batch_progress.total.completed - self._done
+        left = max(0, (trainer.max_epochs or 1) - trainer.current_epoch - 1) * steps
+        seconds = (time.monotonic() - self._started) / max(1, done) * left
+        parts.append(f"{clock(seconds)} left")
+        if self._bar is not None:
+            self._bar.console.print("  ".join(parts))
+        else:
+            print("  ".join(parts), flush=True)
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Close the bar, also after an error."""
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+
+def clock(seconds: float) -> str:
+    """Seconds as ``m:ss`` or ``h:mm:ss``.
+
+    >>> clock(75), clock(3725)
+    ('1:15', '1:02:05')
+    """
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -1,0 +1,35 @@
+"""Fixtures for all tests."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from scantling.nets import torchvision_ops  # noqa: F401  (before anything imports torchvision)
+
+torch.set_num_threads(1)
+
+DATA = "SCANTLING_DATA"
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stores of tests never mix with the user's."""
+    monkeypatch.setenv("SCANTLING_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+@pytest.fixture
+def shared_data():
+    """The folder of a real data set, or a skip that says why."""
+    root = Path(os.environ.get(DATA) or Path(__file__).resolve().parents[1].parent / "shared" / "data")
+
+    def folder(name: str) -> Path:
+        path = root / name
+        if not path.exists():
+            pytest.skip(f"real data '{name}' is not at {root}; set {DATA}")
+        return path
+
+    return folder
