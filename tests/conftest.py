@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -33,3 +34,28 @@ def shared_data():
         return path
 
     return folder
+
+
+SMALL: dict[str, Any] = {
+    "task.adapter.backbone": "resnet10t",
+    "task.adapter.weights": "none",
+    "data.image_size": 32,
+    "data.batch_size": 8,
+    "trainer.max_epochs": 2,
+    "trainer.accelerator": "cpu",
+    "task.optimizer.lr": 0.002,
+}
+
+
+@pytest.fixture(scope="session")
+def phantoms(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Manifest of 96 fundus phantoms of 48 patients from two sites."""
+    from scantling.data.phantoms import write_fundus
+
+    return write_fundus(tmp_path_factory.mktemp("phantoms") / "set", n=96, sites=2, size=64, seed=3)
+
+
+@pytest.fixture
+def small() -> dict[str, Any]:
+    """Overrides that make any grading recipe small."""
+    return dict(SMALL)

@@ -27,8 +27,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: the words after the program's name; left out, those of the process.
 
     Returns:
-        Exit code: 0 done, 1 done and something was found (``data check``), 2 wrong use or unusable input, 70 an error of
-        this program, 130 interrupted, 141 the reader of the output went away.
+        Exit code: 0 done, 1 done and something was found (``data check``), 2 wrong use or unusable input, 70 an error
+        of this program, 130 interrupted, 141 the reader of the output went away.
     """
     words = list(sys.argv[1:] if argv is None else argv)
     with warnings.catch_warnings():
@@ -83,9 +83,10 @@ def _find(words: list[str]) -> tuple[Command, list[str], list[str]]:
         if word in {"-h", "--help"} or (word == "--version" and not path):
             break
         if word not in command.verbs:
-            kind = "option" if word.startswith("-") else "verb"
+            dashed = word.startswith("-")
+            known = ["--help", *([] if path else ["--version"])] if dashed else command.verbs
             raise ScantlingError(
-                f"unknown {kind} '{word}'{nearest(word, command.verbs)}",
+                f"unknown {'option' if dashed else 'verb'} '{word}'{nearest(word, known)}",
                 do=f"see `{' '.join([PROGRAM, *path])} --help`",
             )
         command, path = command.verbs[word], [*path, word]
@@ -107,7 +108,8 @@ def _fail(text: str, code: int) -> int:
 def _of_unexpected(error: Exception) -> str:
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return f"error: out of memory ({_one_line(str(error))[:160]}); use smaller batches or smaller images"
-    return f"internal error: {type(error).__name__}: {_one_line(str(error))[:400]} (run with {DEBUG}=1 for the traceback)"
+    told = f"{type(error).__name__}: {_one_line(str(error))[:400]}"
+    return f"internal error: {told} (run with {DEBUG}=1 for the traceback)"
 
 
 def _one_line(text: str) -> str:

@@ -81,4 +81,3 @@ class LinearProbe(FullFineTuning):
         with torch.no_grad():
             features = self.backbone(batch[IMAGE])
         return self.head(self.dropout(features))
-

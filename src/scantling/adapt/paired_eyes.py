@@ -52,7 +52,7 @@ class PairedEyes(Adapter):
             settings = read_meta(find_bundle(encoder))["adapter"]["init_args"]
             backbone = settings.get("backbone")
         if backbone is None:
-            raise BundleError("no backbone to build on", where=encoder, do="give a bundle trained by a single-eye recipe")
+            raise BundleError("no backbone to build on", where=encoder, do="give the bundle of a single-eye model")
         self.architecture = backbone
         self.backbone = Backbone(backbone, inputs, encoder).requires_grad_(False)
         self.head = PairedEyeHead(self.backbone.features, outputs)
@@ -72,23 +72,18 @@ class PairedEyes(Adapter):
         """Outputs ``(B, outputs)`` for the graded eye; without ``fellow_image`` every fellow eye counts as missing."""
         with torch.no_grad():
             graded = self.backbone(batch[IMAGE])
-            if FELLOW_IMAGE in batch.keys():
-                fellow, present = self.backbone(batch[FELLOW_IMAGE]), batch[FELLOW_PRESENT]
-            else:
-                fellow, present = graded, torch.zeros(len(graded), dtype=torch.bool, device=graded.device)
-        return self.head(graded, self._fellow(fellow, present))
+        return self.head(graded, self._fellow(batch, graded))
 
     def saliency_map(self, batch: TensorDict) -> tuple[Tensor, Tensor]:
         """Last feature map ``(B, F, h, w)`` of the graded eye and the outputs that follow from it."""
         features, graded = self.backbone.tapped(batch[IMAGE])
-        if FELLOW_IMAGE in batch.keys():
-            with torch.no_grad():
-                fellow, present = self.backbone(batch[FELLOW_IMAGE]), batch[FELLOW_PRESENT]
-        else:
-            fellow, present = graded.detach(), torch.zeros(len(graded), dtype=torch.bool, device=graded.device)
-        return features, self.head(graded, self._fellow(fellow, present))
+        return features, self.head(graded, self._fellow(batch, graded.detach()))
 
-    def _fellow(self, features: Tensor, present: Tensor) -> Tensor:
-        if self.absent is None:
-            return features
-        return torch.where(present[:, None], features, self.absent)
+    def _fellow(self, batch: TensorDict, graded: Tensor) -> Tensor:
+        """Features ``(B, F)`` of the other eyes."""
+        images = batch.get(FELLOW_IMAGE, None)
+        if images is None:
+            return graded if self.absent is None else self.absent.expand(graded.shape)
+        with torch.no_grad():
+            features = self.backbone(images)
+        return features if self.absent is None else torch.where(batch[FELLOW_PRESENT][:, None], features, self.absent)

@@ -30,9 +30,7 @@ class UNet(Adapter):
     ) -> None:
         super().__init__(outputs, inputs)
         if backbone is None:
-            self.net: MonaiUNet | EncoderUNet = MonaiUNet(
-                outputs, inputs, [width * f for f in (1, 2, 4, 8, 16, 1)]
-            )
+            self.net: MonaiUNet | EncoderUNet = MonaiUNet(outputs, inputs, [width * f for f in (1, 2, 4, 8, 16, 1)])
         else:
             self.net = EncoderUNet(outputs, inputs, backbone, weights)
 

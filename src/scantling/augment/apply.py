@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from threading import Barrier
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,6 +16,8 @@ from scantling.augment import colour, geometry
 from scantling.augment.draws import Draw
 from scantling.augment.plan import FILLING, Step
 from scantling.augment.settings import Settings
+from scantling.augment.warp import mirror, warp
+from scantling.augment.workspace import workspace
 
 CACHED_VALUES = 2**18
 """Values of the images that a CPU works on at a time, so that they stay in its cache from step to step."""
@@ -22,9 +25,9 @@ CACHED_VALUES = 2**18
 
 @dataclass(frozen=True)
 class _Resampling:
-    maps: Tensor
+    maps: np.ndarray
     shown: geometry.Visible
-    mirrored: Tensor
+    mirrored: np.ndarray
 
 
 class Application:
@@ -83,18 +86,18 @@ class Application:
         """Resample a part of the batch; samples that are only mirrored keep their exact values."""
         whole, fill = self._resamplings[step], self.settings.fill
         maps, shown, codes = whole.maps[part], whole.shown[part], whole.mirrored[part]
-        if bool((codes < 0).all()):
-            return geometry.warp(images, maps, shown, fill, masks, into)
+        if (codes < 0).all():
+            return warp(images, maps, shown, fill, masks, into)
         pixels, classes = into or (torch.empty_like(images), None if masks is None else torch.empty_like(masks))
-        for code in codes.unique().tolist():
-            rows = (codes == code).nonzero()[:, 0]
-            at = rows.to(images.device)
+        for code in np.unique(codes):
+            rows = (codes == code).nonzero()[0]
+            at = torch.from_numpy(rows).to(images.device)
             some, some_masks = images[at], None if masks is None else masks[at]
             if code < 0:
-                some, some_masks = geometry.warp(some, maps[rows], shown[rows], fill, some_masks)
+                some, some_masks = warp(some, maps[rows], shown[rows], fill, some_masks)
             else:
-                some = geometry.mirror(some, code)
-                some_masks = None if some_masks is None else geometry.mirror(some_masks, code)
+                some = mirror(some, code)
+                some_masks = None if some_masks is None else mirror(some_masks, code)
             pixels[at] = some
             if classes is not None and some_masks is not None:
                 classes[at] = some_masks
@@ -103,39 +106,39 @@ class Application:
     def _recolour(self, step: Step, part: slice, images: Tensor) -> None:
         """Change ``images`` in place where the operation was drawn."""
         coloured = images.shape[1] == 3
-        rows = self.drawn.chosen[step.name][part].nonzero()[:, 0]
+        rows = self.drawn.chosen[step.name][part].nonzero()[0]
         if not len(rows) or (step.name == "grayscale" and not coloured):
             return
-        everyone, at = len(rows) == len(images), rows.to(images.device)
+        everyone, at = len(rows) == len(images), torch.from_numpy(rows).to(images.device)
         some = images if everyone else images[at]
-
-        def strengths(name: str) -> Tensor:
-            return self.drawn.strengths[name][part][rows].float().to(images.device)
-
         if step.name == "grayscale":
             some.copy_(colour.grey(some).expand_as(some))
         elif step.name == "blur":
-            colour.blur(some, strengths("blur"))
+            colour.blur(some, self._strengths("blur", part, rows, images))
         else:
-            boxes = self._boxes[step]
-            if self.settings.brightness:
-                colour.adjust_brightness(some, strengths("brightness"))
-            if self.settings.contrast:
-                within = None if boxes is None else boxes[part][rows].to(images.device)
-                colour.adjust_contrast(some, strengths("contrast"), within)
-            if self.settings.saturation and coloured:
-                colour.adjust_saturation(some, strengths("saturation"))
-            if self.settings.hue and coloured:
-                colour.shift_hue(some, strengths("hue"))
+            self._distort(step, part, rows, some)
         if not everyone:
             images[at] = some
+
+    def _distort(self, step: Step, part: slice, rows: np.ndarray, images: Tensor) -> None:
+        settings, coloured, boxes = self.settings, images.shape[1] == 3, self._boxes[step]
+        if settings.brightness or settings.contrast:
+            brightness, contrast = (self._strengths(n, part, rows, images) for n in ("brightness", "contrast"))
+            within = None if boxes is None else torch.from_numpy(boxes[part][rows]).to(images.device)
+            colour.adjust_brightness_and_contrast(images, brightness, contrast, within)
+        if settings.saturation and coloured:
+            colour.adjust_saturation(images, self._strengths("saturation", part, rows, images))
+        if settings.hue and coloured:
+            colour.shift_hue(images, self._strengths("hue", part, rows, images))
+
+    def _strengths(self, name: str, part: slice, rows: np.ndarray, images: Tensor) -> Tensor:
+        return torch.from_numpy(self.drawn.strengths[name][part][rows].astype(np.float32)).to(images.device)
 
 
 def _floats(images: Tensor) -> Tensor:
     """A copy as float32 in [0, 1]."""
-    if images.dtype == torch.uint8:
-        return images.float().div_(255)
-    return images.to(torch.float32, copy=True)
+    copy = workspace("images", images.shape, images.device).copy_(images)
+    return copy.mul_(1 / 255) if images.dtype == torch.uint8 else copy
 
 
 def _resampling(step: Step, drawn: Draw, size: tuple[int, int]) -> _Resampling:
@@ -144,14 +147,14 @@ def _resampling(step: Step, drawn: Draw, size: tuple[int, int]) -> _Resampling:
     return _Resampling(frames[0], geometry.visible(filling or frames[:1], size), geometry.mirrored(frames[0], size))
 
 
-def _boxes(step: Step, drawn: Draw, size: tuple[int, int]) -> Tensor | None:
+def _boxes(step: Step, drawn: Draw, size: tuple[int, int]) -> np.ndarray | None:
     """The part of an image that flips and a crop would have left: top, left, height, width, ``(B, 4)``."""
     if "crop" not in step.geometry:
         return None
     maps = geometry.compose([drawn.maps[name] for name in step.geometry])[0]
     across, down = maps[:, 0, 0] * size[1], maps[:, 1, 1] * size[0]
-    left, top = maps[:, 0, 2] + across.clamp(max=0), maps[:, 1, 2] + down.clamp(max=0)
-    return torch.stack([top, left, down.abs(), across.abs()], 1).round().long()
+    left, top = maps[:, 0, 2] + np.minimum(across, 0), maps[:, 1, 2] + np.minimum(down, 0)
+    return np.rint(np.stack([top, left, np.abs(down), np.abs(across)], 1)).astype(np.int64)
 
 
 @lru_cache(maxsize=1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -27,8 +29,14 @@ def mean_grey(images: Tensor, boxes: Tensor | None = None) -> Tensor:
     """
     channels = images.mean((2, 3)) if boxes is None else _mean_in_boxes(images, boxes)
     if channels.shape[1] == 3:
-        return (channels * channels.new_tensor(LUMA)).sum(1).view(-1, 1, 1, 1)
+        return (channels * _luma(images.device)).sum(1).view(-1, 1, 1, 1)
     return channels.mean(1).view(-1, 1, 1, 1)
+
+
+@lru_cache(maxsize=4)
+def _luma(device: torch.device) -> Tensor:
+    with torch.inference_mode(False):
+        return torch.tensor(LUMA, device=device)
 
 
 def _mean_in_boxes(images: Tensor, boxes: Tensor) -> Tensor:
@@ -43,22 +51,22 @@ def _mean_in_boxes(images: Tensor, boxes: Tensor) -> Tensor:
     return torch.matmul(rows, by_row[:, :, None])[..., 0]
 
 
-def adjust_brightness(images: Tensor, factors: Tensor) -> Tensor:
-    """``images (B, C, H, W)`` in [0, 1] multiplied by ``factors (B,)`` >= 0 and cut at 1."""
-    return images.mul_(factors.view(-1, 1, 1, 1)).clamp_(max=1.0)
-
-
-def adjust_contrast(images: Tensor, factors: Tensor, boxes: Tensor | None = None) -> Tensor:
-    """Distances from the mean grey value multiplied by ``factors (B,)`` >= 0, cut to [0, 1].
+def adjust_brightness_and_contrast(
+    images: Tensor, brightness: Tensor, contrast: Tensor, boxes: Tensor | None = None
+) -> Tensor:
+    """Values multiplied by ``brightness`` and cut at 1, then their distances from the mean grey value by ``contrast``.
 
     Args:
-        images: ``(B, C, H, W)`` in [0, 1].
-        factors: 1 changes nothing, 0 gives the mean grey value everywhere.
+        images: ``(B, C, H, W)`` in [0, 1]; the results are in [0, 1], too.
+        brightness: ``(B,)`` above or equal to 0; 1 changes nothing.
+        contrast: ``(B,)`` above or equal to 0; 1 changes nothing, 0 gives the mean grey value everywhere.
         boxes: where the mean is taken, as for :func:`mean_grey`.
     """
-    factor = factors.view(-1, 1, 1, 1)
-    offset = mean_grey(images, boxes) * (1 - factor)
-    return images.mul_(factor).add_(offset).clamp_(0.0, 1.0)
+    bright, contrast = brightness.view(-1, 1, 1, 1), contrast.view(-1, 1, 1, 1)
+    # Cut before the multiplication, so that one multiplication serves both.
+    images = torch.minimum(images, 1 / bright, out=images)
+    offset = mean_grey(images, boxes) * bright * (1 - contrast)
+    return images.mul_(bright * contrast).add_(offset).clamp_(0.0, 1.0)
 
 
 def adjust_saturation(images: Tensor, factors: Tensor) -> Tensor:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
 import torch
-from torch import Tensor
 
 from scantling.augment import geometry
 from scantling.augment.settings import Settings
@@ -29,9 +29,9 @@ class Draw:
         maps: of the geometric operations, ``(B, 3, 3)`` each, the identity for samples that do not get it.
     """
 
-    chosen: Mapping[str, Tensor]
-    strengths: Mapping[str, Tensor]
-    maps: Mapping[str, Tensor]
+    chosen: Mapping[str, np.ndarray]
+    strengths: Mapping[str, np.ndarray]
+    maps: Mapping[str, np.ndarray]
 
 
 def draw(settings: Settings, batch: int, size: tuple[int, int], generator: torch.Generator) -> Draw:
@@ -41,32 +41,36 @@ def draw(settings: Settings, batch: int, size: tuple[int, int], generator: torch
     another one, and those of a sample depend only on the generator and the sample's place in the batch.
     """
     width = len(NUMBERS) + 2 * (CROP_TRIES + 1)
-    numbers = torch.rand(batch, width, generator=generator, device=generator.device, dtype=torch.float64).cpu()
-    uniform = dict(zip(NUMBERS, numbers.unbind(1), strict=False))
-    around = {name: 2 * uniform[name] - 1 for name in ("hue", "degrees", "right", "down")}
-    chosen = {name: uniform[name] < probability for name, probability in settings.probabilities.items()}
+    uniform = torch.rand(batch, width, generator=generator, device=generator.device, dtype=torch.float64).cpu().numpy()
+    number = dict(zip(NUMBERS, uniform.T, strict=False))
+    chosen = {name: number[name] < probability for name, probability in settings.probabilities.items()}
     low, high = settings.blur_sigma
     strengths = {
-        "brightness": _factor(uniform["brightness"], settings.brightness),
-        "contrast": _factor(uniform["contrast"], settings.contrast),
-        "saturation": _factor(uniform["saturation"], settings.saturation),
-        "hue": settings.hue * around["hue"],
-        "blur": low + (high - low) * uniform["sigma"],
+        "brightness": _factor(number["brightness"], settings.brightness),
+        "contrast": _factor(number["contrast"], settings.contrast),
+        "saturation": _factor(number["saturation"], settings.saturation),
+        "hue": _around(number["hue"], settings.hue),
+        "blur": low + (high - low) * number["sigma"],
     }
-    tries = numbers[:, len(NUMBERS) :].unflatten(1, (CROP_TRIES + 1, 2))
+    tries = uniform[:, len(NUMBERS) :].reshape(batch, CROP_TRIES + 1, 2)
     boxes, _ = geometry.crop_boxes(tries, size, settings.crop_scale, settings.crop_ratio)
-    boxes = torch.where(chosen["crop"][:, None], boxes, torch.tensor([0, 0, *size]))
-    right = (settings.translation * size[1] * around["right"]).round() * chosen["translate"]
-    down = (settings.translation * size[0] * around["down"]).round() * chosen["translate"]
+    boxes = np.where(chosen["crop"][:, None], boxes, (0, 0, *size))
+    right = np.rint(_around(number["right"], settings.translation * size[1])) * chosen["translate"]
+    down = np.rint(_around(number["down"], settings.translation * size[0])) * chosen["translate"]
+    degrees = _around(number["degrees"], settings.rotation) * chosen["rotate"]
     maps = {
         "flip": geometry.flip_maps(chosen["horizontal"], chosen["vertical"], size),
         "crop": geometry.crop_maps(boxes, size),
-        "rotate": geometry.rotation_maps(settings.rotation * around["degrees"] * chosen["rotate"], size),
+        "rotate": geometry.rotation_maps(degrees, size),
         "translate": geometry.translation_maps(right, down),
     }
     return Draw(chosen, strengths, maps)
 
 
-def _factor(uniform: Tensor, strength: float) -> Tensor:
+def _factor(uniform: np.ndarray, strength: float) -> np.ndarray:
     low = max(0.0, 1 - strength)
     return low + (1 + strength - low) * uniform
+
+
+def _around(uniform: np.ndarray, largest: float) -> np.ndarray:
+    return largest * (2 * uniform - 1)

@@ -1,8 +1,8 @@
-"""Geometric augmentation: affine maps of whole batches and one resampling for any chain of them.
+"""Geometric augmentation: affine maps of a batch's samples, and what is left visible by a chain of them.
 
 Coordinates are pixels measured from the upper left corner of the frame, so that the centre of the first pixel is
 ``(0.5, 0.5)`` and the frame is ``[0, W] x [0, H]``. A map is a ``(B, 3, 3)`` float64 matrix that takes a point of the
-*result* to the point of the *source* that it shows. Maps live on the CPU; the resampling runs on the images' device.
+*result* to the point of the *source* that it shows.
 """
 
 from __future__ import annotations
@@ -10,25 +10,24 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
-import torch
-from torch import Tensor
-from torch.nn import functional as F
+import numpy as np
 
 TOLERANCE = 1e-6
 """Pixels by which a point may lie outside a frame through rounding alone."""
 
 
-def identity_maps(batch: int) -> Tensor:
+def identity_maps(batch: int) -> np.ndarray:
     """Maps ``(B, 3, 3)`` that change nothing."""
-    return torch.eye(3, dtype=torch.float64).repeat(batch, 1, 1)
+    maps = np.zeros((batch, 3, 3))
+    maps[:, range(3), range(3)] = 1.0
+    return maps
 
 
-def flip_maps(horizontal: Tensor, vertical: Tensor, size: tuple[int, int]) -> Tensor:
+def flip_maps(horizontal: np.ndarray, vertical: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Maps ``(B, 3, 3)`` that mirror the samples chosen by ``horizontal (B,)`` and ``vertical (B,)``, bool.
 
-    >>> flip_maps(torch.tensor([True]), torch.tensor([False]), (4, 6))[0, 0].tolist()
+    >>> flip_maps(np.array([True]), np.array([False]), (4, 6))[0, 0].tolist()
     [-1.0, 0.0, 6.0]
     """
     height, width = size
@@ -41,9 +40,9 @@ def flip_maps(horizontal: Tensor, vertical: Tensor, size: tuple[int, int]) -> Te
 
 
 def crop_boxes(
-    draws: Tensor, size: tuple[int, int], scale: tuple[float, float], ratio: tuple[float, float]
-) -> tuple[Tensor, Tensor]:
-    """Boxes of a random resized crop, by torchvision's rule: the first of a few tries that fits, or the whole image.
+    draws: np.ndarray, size: tuple[int, int], scale: tuple[float, float], ratio: tuple[float, float]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Boxes of a random resized crop by torchvision's rule: the first of a few tries that fits, or the whole image.
 
     An area above the image's, or an aspect ratio that leaves it, makes a try fail. So a wide nominal range gives a weak
     crop: with ``scale=(0.87, 1.15)`` and ``ratio=(0.7, 1.3)`` on squares one try in ten fits and a third of the images
@@ -59,21 +58,19 @@ def crop_boxes(
         Boxes ``(B, 4)`` int64 as top, left, height, width, and whether a try fitted, ``(B,)`` bool.
     """
     height, width = size
-    area = height * width * torch.lerp(*_pair(scale), draws[:, :-1, 0])
-    aspect = torch.lerp(*_pair((math.log(ratio[0]), math.log(ratio[1]))), draws[:, :-1, 1]).exp()
-    wide, high = (area * aspect).sqrt().round(), (area / aspect).sqrt().round()
-    fits = (wide > 0) & (wide <= width) & (high > 0) & (high <= height)
-    fitted, first = fits.any(1), fits.to(torch.uint8).argmax(1, keepdim=True)
-    whole_high, whole_wide = _largest_box(size, ratio)
-    high = torch.where(fitted, high.gather(1, first)[:, 0], float(whole_high))
-    wide = torch.where(fitted, wide.gather(1, first)[:, 0], float(whole_wide))
-    top = torch.where(fitted, (draws[:, -1, 0] * (height - high + 1)).floor(), (height - high) // 2)
-    left = torch.where(fitted, (draws[:, -1, 1] * (width - wide + 1)).floor(), (width - wide) // 2)
-    return torch.stack([top, left, high, wide], 1).long(), fitted
-
-
-def _pair(values: tuple[float, float]) -> tuple[Tensor, Tensor]:
-    return torch.tensor(values[0], dtype=torch.float64), torch.tensor(values[1], dtype=torch.float64)
+    area = height * width * (scale[0] + (scale[1] - scale[0]) * draws[:, :-1, 0])
+    low, high = math.log(ratio[0]), math.log(ratio[1])
+    aspect = np.exp(low + (high - low) * draws[:, :-1, 1])
+    wide, tall = np.rint(np.sqrt(area * aspect)), np.rint(np.sqrt(area / aspect))
+    fits = (wide > 0) & (wide <= width) & (tall > 0) & (tall <= height)
+    fitted, first = np.asarray(fits.any(1)), fits.argmax(1)
+    every = np.arange(len(draws))
+    whole_tall, whole_wide = _largest_box(size, ratio)
+    tall = np.where(fitted, tall[every, first], whole_tall)
+    wide = np.where(fitted, wide[every, first], whole_wide)
+    top = np.where(fitted, np.floor(draws[:, -1, 0] * (height - tall + 1)), (height - tall) // 2)
+    left = np.where(fitted, np.floor(draws[:, -1, 1] * (width - wide + 1)), (width - wide) // 2)
+    return np.stack([top, left, tall, wide], 1).astype(np.int64), fitted
 
 
 def _largest_box(size: tuple[int, int], ratio: tuple[float, float]) -> tuple[int, int]:
@@ -85,21 +82,20 @@ def _largest_box(size: tuple[int, int], ratio: tuple[float, float]) -> tuple[int
     return height, width
 
 
-def crop_maps(boxes: Tensor, size: tuple[int, int]) -> Tensor:
+def crop_maps(boxes: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Maps ``(B, 3, 3)`` that enlarge ``boxes (B, 4)`` (top, left, height, width) to the whole frame."""
     height, width = size
-    top, left, high, wide = boxes.double().unbind(1)
     maps = identity_maps(len(boxes))
-    maps[:, 0, 0], maps[:, 0, 2] = wide / width, left
-    maps[:, 1, 1], maps[:, 1, 2] = high / height, top
+    maps[:, 0, 0], maps[:, 0, 2] = boxes[:, 3] / width, boxes[:, 1]
+    maps[:, 1, 1], maps[:, 1, 2] = boxes[:, 2] / height, boxes[:, 0]
     return maps
 
 
-def rotation_maps(degrees: Tensor, size: tuple[int, int]) -> Tensor:
+def rotation_maps(degrees: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Maps ``(B, 3, 3)`` that turn by ``degrees (B,)``, counter-clockwise, about the centre of the frame."""
     height, width = size
-    angle = degrees.double().deg2rad()
-    cos, sin = angle.cos(), angle.sin()
+    angle = np.deg2rad(degrees)
+    cos, sin = np.cos(angle), np.sin(angle)
     maps = identity_maps(len(degrees))
     maps[:, 0, 0], maps[:, 0, 1] = cos, -sin
     maps[:, 1, 0], maps[:, 1, 1] = sin, cos
@@ -108,14 +104,14 @@ def rotation_maps(degrees: Tensor, size: tuple[int, int]) -> Tensor:
     return maps
 
 
-def translation_maps(right: Tensor, down: Tensor) -> Tensor:
+def translation_maps(right: np.ndarray, down: np.ndarray) -> np.ndarray:
     """Maps ``(B, 3, 3)`` that move the content by ``right (B,)`` and ``down (B,)`` pixels."""
     maps = identity_maps(len(right))
-    maps[:, 0, 2], maps[:, 1, 2] = -right.double(), -down.double()
+    maps[:, 0, 2], maps[:, 1, 2] = -right, -down
     return maps
 
 
-def compose(maps: Sequence[Tensor]) -> list[Tensor]:
+def compose(maps: Sequence[np.ndarray]) -> list[np.ndarray]:
     """From the result of a chain to every frame on its way: entry k maps it to what step k was given.
 
     Args:
@@ -124,7 +120,7 @@ def compose(maps: Sequence[Tensor]) -> list[Tensor]:
     Returns:
         As many maps; the first one leads to the source.
     """
-    frames: list[Tensor] = []
+    frames: list[np.ndarray] = []
     for step in reversed(maps):
         frames.insert(0, step @ frames[0] if frames else step)
     return frames
@@ -140,15 +136,15 @@ class Visible:
         box: top, bottom, left and right of the box around all visible pixels, ``(B, 4)`` int64; zeros without any.
     """
 
-    left: Tensor
-    right: Tensor
-    box: Tensor
+    left: np.ndarray
+    right: np.ndarray
+    box: np.ndarray
 
-    def __getitem__(self, rows: slice | Tensor) -> Visible:
+    def __getitem__(self, rows: slice | np.ndarray) -> Visible:
         return Visible(self.left[rows], self.right[rows], self.box[rows])
 
 
-def visible(frames: Sequence[Tensor], size: tuple[int, int]) -> Visible:
+def visible(frames: Sequence[np.ndarray], size: tuple[int, int]) -> Visible:
     """The pixels of a result that lie inside every frame.
 
     What leaves a frame on the way is lost, as if every step had been resampled: a corner that a rotation pushed out
@@ -159,136 +155,30 @@ def visible(frames: Sequence[Tensor], size: tuple[int, int]) -> Visible:
         size: height and width of all frames.
     """
     height, width = size
-    rows = torch.arange(height, dtype=torch.float64) + 0.5
-    maps = torch.stack(list(frames), 1)[:, :, :2]
-    limit = torch.tensor([[float(width)], [float(height)]], dtype=torch.float64)
+    rows = np.arange(height) + 0.5
+    maps = np.stack(frames, 1)[:, :, :2]
+    limit = np.array([[float(width)], [float(height)]])
     slope, offset = maps[..., :1], maps[..., 1:2] * rows + maps[..., 2:]
-    level = slope.abs() < 1e-9
-    divisor = torch.where(level, 1.0, slope)
-    one, other = -offset / divisor, (limit - offset) / divisor
-    inside = (offset >= -TOLERANCE) & (offset <= limit + TOLERANCE)
-    first = torch.where(level, torch.where(inside, -math.inf, math.inf), torch.minimum(one, other))
-    last = torch.where(level, math.inf, torch.maximum(one, other))
-    left = (first.amax((1, 2)) - 0.5 - TOLERANCE).ceil().clamp(0, width).long()
-    right = ((last.amin((1, 2)) - 0.5 + TOLERANCE).floor() + 1).clamp(0, width).long()
-    right = torch.maximum(left, right)
+    level = np.abs(slope) < 1e-9
+    divisor = np.where(level, 1.0, slope)
+    one = -offset / divisor
+    other = one + limit / divisor
+    first, last = np.minimum(one, other), np.maximum(one, other)
+    if level.any():
+        outside = (offset < -TOLERANCE) | (offset > limit + TOLERANCE)
+        first = np.where(level, np.where(outside, np.inf, -np.inf), first)
+        last = np.where(level, np.inf, last)
+    left = np.clip(np.ceil(first.max((1, 2)) - 0.5 - TOLERANCE), 0, width).astype(np.int64)
+    right = np.clip(np.floor(last.min((1, 2)) + 0.5 + TOLERANCE), 0, width).astype(np.int64)
+    right = np.maximum(left, right)
     shows = right > left
-    some = shows.any(1)
-    row = shows.to(torch.uint8)
-    top, bottom = row.argmax(1), height - row.flip(1).argmax(1)
-    box = torch.stack([top, bottom, left.where(shows, width).amin(1), right.where(shows, 0).amax(1)], 1)
-    return Visible(left, right, box * some[:, None])
+    top, bottom = shows.argmax(1), height - shows[:, ::-1].argmax(1)
+    box = np.stack([top, bottom, np.where(shows, left, width).min(1), np.where(shows, right, 0).max(1)], 1)
+    return Visible(left, right, box * shows.any(1)[:, None])
 
 
-def mirrored(maps: Tensor, size: tuple[int, int]) -> Tensor:
-    """Which maps only mirror: 0 unchanged, 1 horizontally, 2 vertically, 3 both, -1 for all others; ``(B,)`` int64."""
-    options = torch.arange(4)
-    plain = flip_maps(options % 2 == 1, options >= 2, size)
-    same = (maps[:, None] == plain).all(-1).all(-1)
-    return torch.where(same.any(1), same.to(torch.uint8).argmax(1), -1)
-
-
-def mirror(images: Tensor, code: int) -> Tensor:
-    """``images (..., H, W)`` mirrored without resampling, by a code of :func:`mirrored`."""
-    return images.flip([d for d, bit in ((-1, 1), (-2, 2)) if code & bit])
-
-
-def warp(
-    images: Tensor,
-    maps: Tensor,
-    shown: Visible,
-    fill: float,
-    masks: Tensor | None = None,
-    out: tuple[Tensor, Tensor | None] | None = None,
-) -> tuple[Tensor, Tensor | None]:
-    """Resample images bilinearly and masks by nearest neighbour, once, wherever anything is visible.
-
-    Args:
-        images: ``(B, C, H, W)`` float, finite.
-        maps: result to source, ``(B, 3, 3)``.
-        shown: visible pixels of the result, from :func:`visible`.
-        fill: value of image pixels that show nothing; mask pixels become -1.
-        masks: ``(B, H, W)``, integers below 2**24.
-        out: tensors of the results' shapes to write to.
-
-    Returns:
-        Images and masks of the same shapes.
-    """
-    height, width = images.shape[-2:]
-    pixels, classes = out or (torch.empty_like(images), None if masks is None else torch.empty_like(masks))
-    rows, columns = _window(shown)
-    _fill_around(pixels, rows, columns, fill)
-    if classes is not None:
-        _fill_around(classes, rows, columns, -1)
-    if rows.start == rows.stop:
-        return pixels, classes
-    grid = _grid(maps, (height, width), rows, columns, images.device)
-    weight = _weight(shown, rows, columns, width, images.device)
-    target = pixels[:, :, rows, columns]
-    sampled = F.grid_sample(images, grid, "bilinear", "border", align_corners=False)
-    if weight is None:
-        target.copy_(sampled)
-    elif fill == 0:
-        torch.mul(sampled, weight, out=target)
-    else:
-        torch.where(weight > 0, sampled, sampled.new_tensor(fill), out=target)
-    if masks is not None and classes is not None:
-        nearest = F.grid_sample(masks[:, None].float(), grid, "nearest", "border", align_corners=False)
-        if weight is not None:
-            nearest = nearest.add_(1).mul_(weight).sub_(1)
-        classes[:, rows, columns] = nearest[:, 0].to(classes.dtype)
-    return pixels, classes
-
-
-def _window(shown: Visible) -> tuple[slice, slice]:
-    """Rows and columns of the smallest box that holds what is visible of all samples."""
-    occupied = shown.box[shown.box[:, 1] > 0]
-    if not len(occupied):
-        return slice(0, 0), slice(0, 0)
-    (top, left), (bottom, right) = occupied[:, ::2].amin(0).tolist(), occupied[:, 1::2].amax(0).tolist()
-    return slice(top, bottom), slice(left, right)
-
-
-def _fill_around(target: Tensor, rows: slice, columns: slice, value: float) -> None:
-    """Set what lies outside a window of ``target (..., H, W)``."""
-    target[..., : rows.start, :] = value
-    target[..., rows.stop :, :] = value
-    target[..., rows, : columns.start] = value
-    target[..., rows, columns.stop :] = value
-
-
-def _grid(maps: Tensor, size: tuple[int, int], rows: slice, columns: slice, device: torch.device) -> Tensor:
-    """Sampling positions ``(B, rows, columns, 2)`` in [-1, 1] for a part of the result."""
-    height, width = size
-    x = torch.arange(columns.start, columns.stop, dtype=torch.float64) + 0.5
-    y = torch.arange(rows.start, rows.stop, dtype=torch.float64) + 0.5
-    scaled = maps[:, :2] * (2 / torch.tensor([width, height], dtype=torch.float64)[:, None])
-    by_column = (scaled[..., :1] * x).float().to(device)
-    by_row = (scaled[..., 1:2] * y + scaled[..., 2:] - 1).float().to(device)
-    grid = torch.empty(len(maps), len(y), len(x), 2, device=device)
-    for axis in range(2):
-        torch.add(by_column[:, axis, None, :], by_row[:, axis, :, None], out=grid[..., axis])
-    return grid
-
-
-def _weight(shown: Visible, rows: slice, columns: slice, width: int, device: torch.device) -> Tensor | None:
-    """1 for visible and 0 for other pixels of a window, ``(B, 1, rows, columns)``; None where all of it is visible."""
-    left, right = shown.left[:, rows], shown.right[:, rows]
-    if bool((left <= columns.start).all()) and bool((right >= columns.stop).all()):
-        return None
-    from_left, to_right = _steps(width, device)
-    weight = from_left.index_select(0, left.flatten().to(device)).mul_(
-        to_right.index_select(0, right.flatten().to(device))
-    )
-    return weight.view(len(left), 1, -1, width)[..., columns]
-
-
-@lru_cache(maxsize=4)
-def _steps(width: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Every row that is 1 from a column on, and every row that is 1 up to a column, ``(width + 1, width)``.
-
-    Copying rows is ten times faster than comparing positions with limits.
-    """
-    position = torch.arange(width, device=device)
-    limit = torch.arange(width + 1, device=device)[:, None]
-    return (position >= limit).float(), (position < limit).float()
+def mirrored(maps: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Which maps only mirror: 0 unchanged, 1 horizontally, 2 vertically, 3 both, -1 for all others; ``(B,)``."""
+    options = np.arange(4)
+    same = (maps[:, None] == flip_maps(options % 2 == 1, options >= 2, size)).all((2, 3))
+    return np.where(same.any(1), same.argmax(1), -1)

@@ -67,7 +67,9 @@ def read_meta(path: str | Path) -> dict[str, Any]:
     if not isinstance(meta, dict) or not isinstance(meta.get("format"), int):
         raise BundleError("is not a bundle's description", where=file, do="train or export the bundle again")
     if meta["format"] > FORMAT:
-        raise BundleError(f"has format {meta['format']}, this version reads {FORMAT}", where=file, do="update scantling")
+        raise BundleError(
+            f"has format {meta['format']}, this version reads {FORMAT}", where=file, do="update scantling"
+        )
     return meta
 
 
@@ -85,7 +87,9 @@ def read_bundle(path: str | Path) -> BundleFiles:
     try:
         state = load_file(folder / WEIGHTS)
     except (OSError, SafetensorError) as error:
-        raise BundleError(f"damaged or missing ({error})", where=folder / WEIGHTS, do="copy or train it again") from error
+        raise BundleError(
+            f"damaged or missing ({error})", where=folder / WEIGHTS, do="copy or train it again"
+        ) from error
     return BundleFiles(folder, meta, state)
 
 

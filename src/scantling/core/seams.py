@@ -90,8 +90,19 @@ class Adapter(nn.Module, ABC):
 class Objective(nn.Module, ABC):
     """A loss together with the way back from outputs to probabilities.
 
-    ``outputs_for(target)`` is the number of values the network must give per image (or pixel).
+    Constructed with its settings alone; ``configure(target)`` fits it to a target before it is used. ``temperature``
+    (above 0, 1 at first) flattens or sharpens the probabilities and never changes the prediction.
     """
+
+    temperature: float = 1.0
+
+    @abstractmethod
+    def configure(self, target: Target, class_counts: Tensor | None = None) -> None:
+        """Fit the objective to a target; ``class_counts (K,)`` are those of the training images.
+
+        Raises:
+            RecipeError: this objective cannot serve such a target.
+        """
 
     @abstractmethod
     def outputs_for(self, target: Target) -> int:
@@ -108,6 +119,13 @@ class Objective(nn.Module, ABC):
     def score(self, outputs: Tensor) -> Tensor | None:
         """A continuous severity ``(B,)``, where the objective has one."""
         return None
+
+    def set_epoch(self, epoch: int) -> None:
+        """Hear of a new epoch, from 0; only losses that change over time listen."""
+
+    def fit_temperature(self, outputs: Tensor, labels: Tensor) -> float:
+        """Set and return the temperature that fits held-out outputs best; 1 where there is nothing to fit."""
+        return self.temperature
 
 
 class Mixer(ABC):

@@ -67,12 +67,13 @@ class DataSettings:
     @property
     def size(self) -> tuple[int, int]:
         """Height and width."""
-        return (self.image_size, self.image_size) if isinstance(self.image_size, int) else tuple(self.image_size)
+        height, width = (self.image_size,) * 2 if isinstance(self.image_size, int) else self.image_size
+        return height, width
 
 
 def fixed_inputs(settings: DataSettings) -> Inputs:
     """Inputs with a normalisation that needs no measuring; ``auto`` counts as none yet."""
     mean, std = NORMALISATIONS["none" if settings.normalize == "auto" else settings.normalize]
     if settings.channels == 1:
-        mean, std = (sum(mean) / 3,), (sum(std) / 3,)
-    return Inputs(settings.size, settings.channels, mean, std)
+        return Inputs(settings.size, 1, (sum(mean) / 3,), (sum(std) / 3,))
+    return Inputs(settings.size, 3, mean, std)

@@ -50,8 +50,8 @@ def arguments_of(module: str, name: str) -> dict[str, Argument]:
 def argument_texts(docstring: str) -> dict[str, str]:
     """The part ``Args`` of a docstring in Google's style, each argument's lines joined.
 
-    >>> argument_texts("Do.\\n\\nArgs:\\n    x: how much,\\n        at least.\\n    y: more.\\n\\nReturns:\\n    z: no.")
-    {'x': 'how much, at least.', 'y': 'more.'}
+    >>> argument_texts("Do.\\n\\nArgs:\\n    x: how much,\\n        at least.\\n\\nReturns:\\n    z: no.")
+    {'x': 'how much, at least.'}
     """
     lines = inspect.cleandoc(docstring).splitlines()
     found: dict[str, str] = {}
@@ -68,13 +68,14 @@ def argument_texts(docstring: str) -> dict[str, str]:
 
 
 def plain(text: str) -> str:
-    """A docstring's line without its marks and its full stop.
+    """A docstring's line without its marks and its full stop; ``None`` as it is written on a command line.
 
-    >>> plain("``none`` or :func:`~scantling.data.split.folds`, see `x`.")
-    'none or folds, see x'
+    >>> plain("``x`` or None, see :func:`~scantling.data.split.folds`.")
+    'x or none, see folds'
     """
     text = re.sub(r":\w+:`~?(?:[\w.]*\.)?(\w+)`", r"\1", text)
-    return re.sub(r"`{1,2}([^`]*)`{1,2}", r"\1", text).removesuffix(".")
+    text = re.sub(r"`{1,2}([^`]*)`{1,2}", r"\1", text)
+    return re.sub(r"(?<!\.)\.$", "", re.sub(r"\bNone\b", "none", text))
 
 
 def _source(module: str) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import difflib
 import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NoReturn
@@ -50,14 +51,14 @@ class Parser(argparse.ArgumentParser):
             **settings: of :meth:`add_argument`, before what ``doc`` says.
         """
         text = doc if isinstance(doc, str) else doc.text
-        if isinstance(doc, Argument):
-            settings = {**_from_signature(doc, flags[0].startswith("-")), **settings}
+        dashed = flags[0].startswith("-")
         if "choices" in settings:
-            words = [str(c) for c in settings["choices"]]
-            settings = {**settings, "type": one_of(words), "choices": words}
-            settings.setdefault("metavar", "|".join(words))
+            settings.setdefault("metavar", "|".join(settings["choices"]) if dashed else flags[0].upper())
+            settings["type"] = one_of(settings["choices"])
+        if isinstance(doc, Argument):
+            settings = {**_from_signature(doc, dashed), **settings}
         shown = _shown(settings.get("default"))
-        text = f"{text} (default {shown})" if shown and shown not in text else text
+        text = f"{text} (default: {shown})" if shown else text
         action = self.add_argument(*flags, **settings, help=text.replace("%", "%%"))
         self.suggestions[action.dest] = suggest or settings.get("choices", ())
 
@@ -177,11 +178,14 @@ def _from_signature(doc: Argument, optional: bool) -> dict[str, Any]:
     kinds = [kind.strip() for kind in doc.kind.split("|")]
     literal = re.fullmatch(r"Literal\[(.*)\]", doc.kind)
     if literal:
-        settings["choices"] = ast.literal_eval(f"[{literal[1]}]")
+        words = ast.literal_eval(f"[{literal[1]}]")
+        settings |= {"choices": words, "type": one_of(words), "metavar": "|".join(words)}
     elif "int" in kinds and "str" not in kinds:
         settings |= {"type": whole_number, "metavar": "N"}
     elif "float" in kinds and "str" not in kinds:
         settings |= {"type": number, "metavar": "X"}
+    elif optional:
+        settings["metavar"] = "TEXT"
     return settings
 
 
@@ -199,6 +203,5 @@ def _nearest_option(word: str, names: Sequence[str]) -> str:
     """
     by_last = {re.split(r"\.|^--?", name)[-1].replace("-", "_"): name for name in reversed(names)}
     last = word.lstrip("-").replace("-", "_")
-    if last in by_last:
-        return f" (did you mean '{by_last[last]}'?)"
-    return nearest(word, names) or nearest(last, by_last).replace("'", "", 0)
+    close = difflib.get_close_matches(last, by_last, n=1, cutoff=0.6)
+    return f" (did you mean '{by_last[close[0]]}'?)" if close else ""

@@ -35,6 +35,8 @@ class Backbone(nn.Module):
         BundleError: the bundle holds another architecture.
     """
 
+    body: Any
+
     def __init__(self, name: str, inputs: Inputs, weights: str = "none", drop_path: float = 0.0) -> None:
         super().__init__()
         self.name = name
@@ -71,13 +73,15 @@ class Backbone(nn.Module):
 
         block = self._block_of_class_token()
         with torch.no_grad():
-            hook = block and block.register_forward_pre_hook(lambda _, given: (tap(given[0]), *given[1:]))
-            try:
-                features = self.body.forward_features(self.standardise(images))
-            finally:
-                if hook is not None:
+            if block is None:
+                features = tap(self.body.forward_features(self.standardise(images)))
+            else:
+                hook = block.register_forward_pre_hook(lambda _, given: (tap(given[0]), *given[1:]))
+                try:
+                    features = self.body.forward_features(self.standardise(images))
+                finally:
                     hook.remove()
-            pooled = self.body.forward_head(features if taps else tap(features))
+            pooled = self.body.forward_head(features)
         return taps[0], pooled
 
     def _block_of_class_token(self) -> nn.Module | None:
@@ -90,6 +94,9 @@ class Backbone(nn.Module):
 
 class Standardise(nn.Module):
     """Subtract the mean and divide by the standard deviation of every channel."""
+
+    mean: Tensor
+    std: Tensor
 
     def __init__(self, inputs: Inputs) -> None:
         super().__init__()
@@ -107,20 +114,22 @@ def create(name: str, inputs: Inputs, pretrained: bool, drop_path: float = 0.0, 
 
     if not timm.is_model(name):
         known = timm.list_models()
-        raise RecipeError(f"timm knows no backbone '{name}'{nearest(name.split('.')[0], known)}", do="see timm.list_models()")
+        close = nearest(name.split(".")[0], known)
+        raise RecipeError(f"timm knows no backbone '{name}'{close}", do="see timm.list_models()")
     options = {"in_chans": inputs.channels, "pretrained": pretrained, **options}
     if drop_path:
         options["drop_path_rate"] = drop_path
-    attempts = [{"img_size": inputs.size}, {}]
+    attempts: list[dict[str, Any]] = [{"img_size": inputs.size}, {}]
     for attempt in attempts:
         try:
             return timm.create_model(name, **options, **attempt)
         except TypeError as error:
             if "img_size" not in str(error):
-                raise RecipeError(f"'{name}' cannot be built: {error}", do="choose another backbone or option") from error
+                raise RecipeError(f"'{name}' cannot be built: {error}", do="choose another backbone") from error
         except (OSError, RuntimeError, ValueError) as error:
             if not pretrained:
-                raise RecipeError(f"'{name}' cannot be built: {_one_line(error)}", do="change the image size") from error
+                reason = _one_line(error)
+                raise RecipeError(f"'{name}' cannot be built: {reason}", do="change the image size") from error
             raise RecipeError(
                 f"the published weights of '{name}' cannot be fetched ({_one_line(error)})",
                 do="connect to the hub, or use weights: none or the path of a bundle",

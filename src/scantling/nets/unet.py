@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -55,14 +56,13 @@ class EncoderUNet(nn.Module):
         super().__init__()
         self.standardise = Standardise(inputs)
         self.encoder = create(backbone, inputs, pretrained=weights == "hub", features_only=True)
-        channels = self.encoder.feature_info.channels()[::-1]
-        self.reduction: int = max(self.encoder.feature_info.reduction())
+        pyramid: Any = self.encoder.feature_info
+        channels = pyramid.channels()[::-1]
+        self.reduction: int = max(pyramid.reduction())
         widths = [*widths, *([widths[-1]] * len(channels))][: len(channels) - 1]
         skips = channels[1:]
         incoming = [channels[0], *widths[:-1]]
-        self.levels = nn.ModuleList(
-            _block(i + s, w) for i, s, w in zip(incoming, skips, widths, strict=True)
-        )
+        self.levels = nn.ModuleList(_block(i + s, w) for i, s, w in zip(incoming, skips, widths, strict=True))
         self.last = _block(widths[-1] + inputs.channels, widths[-1])
         self.head = nn.Conv2d(widths[-1], outputs, 1)
 
@@ -81,7 +81,11 @@ class EncoderUNet(nn.Module):
 def _block(incoming: int, width: int) -> nn.Sequential:
     layers: list[nn.Module] = []
     for channels in (incoming, width):
-        layers += [nn.Conv2d(channels, width, 3, padding=1, bias=False), nn.InstanceNorm2d(width, affine=True), nn.ReLU()]
+        layers += [
+            nn.Conv2d(channels, width, 3, padding=1, bias=False),
+            nn.InstanceNorm2d(width, affine=True),
+            nn.ReLU(),
+        ]
     return nn.Sequential(*layers)
 
 
@@ -89,7 +93,7 @@ def _resize(x: Tensor, like: Tensor) -> Tensor:
     return F.interpolate(x, size=like.shape[-2:], mode="bilinear", align_corners=False)
 
 
-def _padded(body: nn.Module | object, images: Tensor, multiple: int) -> Tensor:
+def _padded(body: Callable[[Tensor], Tensor], images: Tensor, multiple: int) -> Tensor:
     """Run a network that needs sides of a multiple of ``multiple``, and crop its result back."""
     height, width = images.shape[-2:]
     down, right = -height % multiple, -width % multiple

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from scantling.core.batch import FELLOW_IMAGE, IMAGE, MASK
+from scantling.core.batch import IMAGE, MASK
 from scantling.core.bundle import find_bundle
 from scantling.core.errors import DataError
 from scantling.core.files import write_json
@@ -53,7 +53,9 @@ class Evaluation:
     def summary(self) -> str:
         """A few lines for the terminal."""
         lines = [f"note: {n}" for n in self.notices]
-        return "\n".join([*lines, render_text(self.content, self.split), f"figures: {self.json}", f"report: {self.report}"])
+        return "\n".join(
+            [*lines, render_text(self.content, self.split), f"figures: {self.json}", f"report: {self.report}"]
+        )
 
 
 def evaluate(
@@ -108,7 +110,9 @@ def evaluate(
     write_json(folder / f"evaluation_{split}.json", content)
     seconds = {"evaluation": time.perf_counter() - started, **_timing(bundle.parent)}
     report = _report(model, prepared, rows, outputs, masks, content, split, bundle, home, seconds)
-    return Evaluation(content, folder / f"evaluation_{split}.json", write_report(folder / "report.html", report), split, notices)
+    return Evaluation(
+        content, folder / f"evaluation_{split}.json", write_report(folder / "report.html", report), split, notices
+    )
 
 
 def pick_device(name: str) -> torch.device:
@@ -143,7 +147,12 @@ def _require_labels(labelled: np.ndarray, manifest: Manifest, split: str) -> Non
 
 
 def _run(
-    model: Model, prepared: Prepared, rows: Tensor, augmentation: Augmentation, batch_size: int, progress: Progress | None
+    model: Model,
+    prepared: Prepared,
+    rows: Tensor,
+    augmentation: Augmentation,
+    batch_size: int,
+    progress: Progress | None,
 ) -> tuple[Tensor, np.ndarray]:
     """Raw outputs ``(n, K)``, or for masks the predicted classes ``(n, H, W)`` uint8."""
     outputs, masks, done = [], [], 0
@@ -255,7 +264,9 @@ def _mistakes(model: Model, prepared: Prepared, rows: Tensor, outputs: Tensor) -
 def _mask_examples(prepared: Prepared, rows: Tensor, masks: np.ndarray, size: int) -> list[MaskExample]:
     """Pictures from the worst to the best Dice, evenly spaced."""
     truth = _truth(prepared, rows)
-    dice = np.nanmean(np.concatenate([segmentation.dice(truth, masks, size), np.full((len(rows), 1), np.nan)], 1), axis=1)
+    dice = np.nanmean(
+        np.concatenate([segmentation.dice(truth, masks, size), np.full((len(rows), 1), np.nan)], 1), axis=1
+    )
     order = np.argsort(np.where(np.isnan(dice), np.inf, dice))
     chosen = order[np.unique(np.linspace(0, len(order) - 1, min(MASK_EXAMPLES, len(order))).round().astype(int))]
     pictures = _pictures(prepared, rows[torch.from_numpy(chosen)])

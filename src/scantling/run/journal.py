@@ -15,8 +15,8 @@ class Journal:
 
     Args:
         path: the file; None to keep the rows in memory only.
-        key: what the rows depend on. A file with another key, or with a broken head, is begun anew; after a broken line,
-            which a killed job leaves, the rows before it count.
+        key: what the rows depend on. A file with another key, or with a broken head, is begun anew; of a file with a
+            broken line, which a killed job leaves, the rows before it count.
 
     Attributes:
         rows: all finished rows by their number.
@@ -33,9 +33,10 @@ class Journal:
         if lines and lines[0] == head.encode():
             whole = len(lines[0])
             for line in lines[1:]:
-                if not line.endswith(b"\n"):
+                try:
+                    number, row = json.loads(line)
+                except (ValueError, TypeError):
                     break
-                number, row = json.loads(line)
                 self.rows[number] = row
                 whole += len(line)
         try:

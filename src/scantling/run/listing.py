@@ -75,7 +75,7 @@ def list_images(images: Images, out: Path | None = None, split: str | None = Non
         places = tuple(Path(os.path.abspath(out / name)) for name in RESULTS)
         for one in found:
             if any(Path(os.path.abspath(one.source.path)).is_relative_to(place) for place in places):
-                raise DataError("lies among the results of a prediction", where=one.source.path, do="choose another out")
+                raise DataError("lies among the results", where=one.source.path, do="choose another folder for them")
     return found
 
 
@@ -118,9 +118,9 @@ def _of_files(files: Sequence[tuple[Path, str | None]], base: Path, pairs: bool)
         eyes += [(path.parent, patient, side if len(numbers) == 1 else None)] * len(numbers)
     fellows: list[Source | None] = [None] * len(found)
     if pairs:
-        first = {eye: row for row, eye in reversed(list(enumerate(eyes)))}
-        others = [(folder, patient, {"left": "right", "right": "left"}.get(side or "")) for folder, patient, side in eyes]
-        fellows = [sources[first[o]] if o[2] and o in first else None for o in others]
+        first = {eye: source for eye, source in reversed(list(zip(eyes, sources, strict=True))) if eye[2]}
+        other_side = {"left": "right", "right": "left", None: None}
+        fellows = [first.get((folder, patient, other_side[side])) for folder, patient, side in eyes]
     return _listed(found, fellows)
 
 

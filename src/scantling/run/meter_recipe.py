@@ -73,7 +73,7 @@ def meter_recipe(
     target = _target(built.data.target, classes)
     built.task.target = target
     return meter_parts(
-        factory, kind.wants, built.task.objective, target, fixed_inputs(built.data), batch or built.data.batch_size,
+        factory, kind.wants, built.task.given_objective, target, fixed_inputs(built.data), batch or built.data.batch_size,
         built.task, built.trainer.precision, device, attention,
     )  # fmt: skip
 
@@ -133,7 +133,8 @@ class Step(nn.Module):
 
     def __init__(self, adapter: nn.Module, objective: Objective) -> None:
         super().__init__()
-        self.adapter, self.objective = adapter, objective
+        self.adapter = adapter
+        self.objective: Objective = objective
 
     def forward(self, batch: TensorDict) -> Tensor:
         """Scalar loss."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import inspect
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -11,9 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from scantling.core.batch import FELLOW_IMAGE, IMAGE, as_float
-from scantling.core.build import construct
+from scantling.core.build import construct, import_object
 from scantling.core.bundle import find_bundle, read_bundle
-from scantling.core.errors import BundleError
+from scantling.core.errors import BundleError, DataError, RecipeError, TrainingError, nearest
 from scantling.core.seams import Adapter, Inputs, Objective
 from scantling.core.target import Target, make_target
 from scantling.data.preprocess import Preprocess
@@ -72,30 +73,45 @@ class Model(nn.Module):
 
     @torch.inference_mode()
     def outputs(self, batch: TensorDict, augmentation: Augmentation = "none") -> Tensor:
-        """Raw outputs ``(B, outputs)`` of a batch of uint8 or float images, averaged over test-time augmentations."""
-        batch = as_float(batch.to(self.device))
-        views = [self._outputs(view(batch)) for view in VIEWS[augmentation]]
-        if self.target.kind == "mask":
-            views = [back(v) for back, v in zip(BACK[augmentation], views, strict=True)]
-        return torch.stack(views).mean(0)
+        """Raw outputs ``(B, outputs)`` of a batch of uint8 or float images, averaged over test-time augmentations.
 
+        Raises:
+            RecipeError: an unknown augmentation.
+        """
+        check_augmentation(augmentation)
+        batch = as_float(batch.to(self.device))
+        square = batch[IMAGE].shape[-2] == batch[IMAGE].shape[-1]
+        views = [v for v in VIEWS[augmentation] if square or not v.quarter]
+        total = self._outputs(batch)
+        for view in views[1:]:
+            found = self._outputs(view.of(batch))
+            total = total + (view.undone(found) if self.target.kind == "mask" else found)
+        return total / len(views)
+
+    @torch.inference_mode()
     def decide(self, outputs: Tensor) -> Result:
         """Probabilities, severities and names from raw outputs."""
         probabilities = self.objective.decode(outputs)
         return Result(probabilities, self.objective.score(outputs), self.target.decode(probabilities.cpu().numpy()))
 
-    def predict(self, images: Tensor | np.ndarray | Sequence[str | Path], augmentation: Augmentation = "none") -> Result:
+    def predict(
+        self, images: Tensor | np.ndarray | str | Path | Sequence[str | Path], augmentation: Augmentation = "none"
+    ) -> Result:
         """Predictions for images that were preprocessed, or for files.
 
         Args:
             images: ``(B, C, H, W)`` uint8 or float in [0, 1], of any size the network takes; or paths of image files.
-            augmentation: average over flips, or over flips and quarter turns.
+            augmentation: average over flips, or over flips and quarter turns; images that are not square are only
+                flipped.
 
         Raises:
-            DataError: a file that cannot be read.
+            DataError: a file that cannot be read, or no image at all.
+            RecipeError: an unknown augmentation.
         """
         from tensordict import TensorDict
 
+        if isinstance(images, (str, Path)):
+            images = [images]
         if not isinstance(images, Tensor):
             images = self.read(images) if isinstance(images, Sequence) else torch.as_tensor(images)
         return self.decide(self.outputs(TensorDict({IMAGE: images}, batch_size=[len(images)]), augmentation))
@@ -104,10 +120,12 @@ class Model(nn.Module):
         """Image files as uint8 ``(B, C, H, W)``, preprocessed as in training.
 
         Raises:
-            DataError: a file that cannot be read.
+            DataError: a file that cannot be read, or no path at all.
         """
         from scantling.data.readers import read_picture
 
+        if not paths:
+            raise DataError("no images given", do="give at least one path")
         return torch.stack([torch.from_numpy(self.preprocess.apply(read_picture(Path(p)))[0]) for p in paths])
 
     def _outputs(self, batch: TensorDict) -> Tensor:
@@ -120,28 +138,30 @@ class Model(nn.Module):
 
 
 def load(path: str | Path, device: str | torch.device = "cpu") -> Model:
-    """A trained model from a bundle, or from a run folder (its last finished stage).
+    """A trained model from a bundle, or from a run folder (its last finished stage). Nothing is fetched from elsewhere.
 
     Args:
         path: folder.
-        device: where to put the weights.
+        device: where to put the weights; ``auto`` for a GPU where there is one.
 
     Raises:
         BundleError: no bundle there, a damaged one, or one whose tensors do not fit.
-        RecipeError: the bundle names a class outside this package.
+        RecipeError: the bundle names a class outside this package, or settings that it does not know.
+        TrainingError: no such device.
     """
+    place = pick_device(device)
     files = read_bundle(find_bundle(path))
     meta = files.meta
     try:
         target = make_target(meta["target"]["kind"], meta["target"]["names"])
-        sizes = {k: tuple(v) if isinstance(v, list) else v for k, v in meta["inputs"].items()}
+        sizes: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in meta["inputs"].items()}
         objective = construct(meta["objective"], Objective)
         objective.configure(target)
-        adapter = construct(meta["adapter"], Adapter, objective.outputs_for(target), Inputs(**sizes))
+        adapter = construct(_without_weights(meta["adapter"]), Adapter, objective.outputs_for(target), Inputs(**sizes))
         preprocess = Preprocess.from_json(meta["preprocess"])
-    except (KeyError, TypeError) as error:
+        objective.temperature = float(meta.get("temperature") or 1.0)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise BundleError(f"its description is incomplete ({error})", where=files.path, do="train it again") from error
-    objective.temperature = float(meta.get("temperature", 1.0))
     for name, module in (("adapter", adapter), ("objective", objective)):
         own = {k.removeprefix(f"{name}."): v for k, v in files.state.items() if k.startswith(f"{name}.")}
         try:
@@ -149,36 +169,71 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> Model:
         except RuntimeError as error:
             first = str(error).strip().splitlines()[1 if "\n" in str(error) else 0].strip()
             raise BundleError(f"its tensors do not fit ({first})", where=files.path, do="train it again") from error
-    return Model(adapter, objective, target, preprocess, meta).to(device)
+    return Model(adapter, objective, target, preprocess, meta).to(place)
 
 
-def _turned(turns: int, mirror: bool) -> tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]:
-    def there(x: Tensor) -> Tensor:
-        return torch.rot90(x.flip(-1) if mirror else x, turns, (-2, -1))
+def pick_device(name: str | torch.device) -> torch.device:
+    """The device of this name; ``auto`` is a GPU where there is one.
 
-    def back(x: Tensor) -> Tensor:
-        x = torch.rot90(x, -turns, (-2, -1))
-        return x.flip(-1) if mirror else x
+    Raises:
+        TrainingError: an unknown device, or one that is not there.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise TrainingError(f"no device '{name}' here", do="use auto or cpu") from error
+    return device
 
-    return there, back
+
+def check_augmentation(name: str) -> None:
+    """Raise a RecipeError for a test-time augmentation that does not exist."""
+    if name not in VIEWS:
+        raise RecipeError(f"no augmentation '{name}'{nearest(name, VIEWS)}", do=f"use one of {', '.join(VIEWS)}")
 
 
-def _of_batch(there: Callable[[Tensor], Tensor]) -> Callable[[TensorDict], TensorDict]:
-    def view(batch: TensorDict) -> TensorDict:
+def _without_weights(description: dict[str, Any]) -> dict[str, Any]:
+    """The adapter's description with no other source of weights than the bundle itself."""
+    found = import_object(description["class_path"], Adapter)
+    settings = dict(description.get("init_args") or {})
+    for name in ("weights", "encoder"):
+        if name in inspect.signature(found).parameters:
+            settings[name] = "none"
+    return {**description, "init_args": settings}
+
+
+@dataclass(frozen=True)
+class View:
+    """A turned or mirrored look at a batch: mirrored where wanted, then turned by so many quarters."""
+
+    turns: int
+    mirror: bool
+
+    @property
+    def quarter(self) -> bool:
+        """Whether height and width change places."""
+        return self.turns % 2 == 1
+
+    def of(self, batch: TensorDict) -> TensorDict:
+        """The batch with all its images seen so."""
         batch = batch.clone(recurse=False)
         for field in (IMAGE, FELLOW_IMAGE):
-            if field in batch.keys():
-                batch[field] = there(batch[field])
+            images = batch.get(field, None)
+            if images is not None:
+                batch[field] = torch.rot90(images.flip(-1) if self.mirror else images, self.turns, (-2, -1))
         return batch
 
-    return view
+    def undone(self, maps: Tensor) -> Tensor:
+        """Maps ``(B, K, H, W)`` of the view, put back in place."""
+        back = torch.rot90(maps, -self.turns, (-2, -1))
+        return back.flip(-1) if self.mirror else back
 
 
-def _pairs(names: Augmentation) -> Iterator[tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]]:
-    turns = {"none": [(0, False)], "flips": [(0, False), (0, True), (2, False), (2, True)]}
-    yield from (_turned(t, m) for t, m in turns.get(names, [(t, m) for t in range(4) for m in (False, True)]))
-
-
-_NAMES: tuple[Augmentation, ...] = ("none", "flips", "rotations")
-VIEWS = {name: [_of_batch(there) for there, _ in _pairs(name)] for name in _NAMES}
-BACK = {name: [back for _, back in _pairs(name)] for name in _NAMES}
+VIEWS: dict[str, list[View]] = {
+    "none": [View(0, False)],
+    "flips": [View(turns, mirror) for turns in (0, 2) for mirror in (False, True)],
+    "rotations": [View(turns, mirror) for turns in range(4) for mirror in (False, True)],
+}
+"""Test-time augmentations; the first view of each is the image as it is."""

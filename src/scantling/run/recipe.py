@@ -211,7 +211,9 @@ def _known(content: Any, names: Sequence[str], where: str) -> None:
         raise RecipeError("must be a mapping of settings", where=where)
     for key in content:
         if key not in names:
-            raise RecipeError(f"unknown key '{key}'{nearest(str(key), names)}", where=where, do=f"use {', '.join(names)}")
+            raise RecipeError(
+                f"unknown key '{key}'{nearest(str(key), names)}", where=where, do=f"use {', '.join(names)}"
+            )
 
 
 def _parser(title: str) -> ArgumentParser:
@@ -271,7 +273,7 @@ def _check_settings(settings: Any, kind: type, where: str) -> None:
 
 def _types(kind: type) -> dict[str, Any]:
     try:
-        return typing.get_type_hints(kind if is_dataclass(kind) else kind.__init__)
+        return typing.get_type_hints(kind if is_dataclass(kind) else vars(kind).get("__init__", kind))
     except (NameError, TypeError):
         return {}
 
@@ -344,7 +346,9 @@ def override(plain: dict[str, Any], key: str, value: str) -> None:
     """
     section, *parts = [p for p in key.split(".") if p not in {"init_args", "class_path"}]
     if not parts and section != "monitor" and section != "task":
-        raise RecipeError(f"--{key}: a section has no value", do=f"set one of its options, such as --{section}.<option>")
+        raise RecipeError(
+            f"--{key}: a section has no value", do=f"set one of its options, such as --{section}.<option>"
+        )
     kinds: dict[str, type | None] = {"data": DataSettings, "trainer": TrainerSettings}
     holder, name, kind = plain, section, kinds.get(section)
     for part in parts:
@@ -358,9 +362,7 @@ def override(plain: dict[str, Any], key: str, value: str) -> None:
             raise RecipeError(f"unknown option --{key}: '{name}' has no settings of its own", do=f"set --{key} itself")
         names = [n for n in inspect.signature(kind).parameters if n not in {"outputs", "inputs"}]
         if part not in names:
-            raise RecipeError(
-                f"unknown option --{key}{nearest(part, names)}", do=f"known here: {', '.join(names)}"
-            )
+            raise RecipeError(f"unknown option --{key}{nearest(part, names)}", do=f"known here: {', '.join(names)}")
         holder, name, owner = found, part, kind
         kind = _dataclass_in(_types(owner).get(part))
         hint = _types(owner).get(part)

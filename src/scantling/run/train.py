@@ -19,7 +19,6 @@ from scantling.core.bundle import is_bundle
 from scantling.core.errors import DataError, RecipeError, ScantlingError, TrainingError
 from scantling.core.files import os_error, write_json, write_text
 from scantling.core.seams import Inputs
-from scantling.data.manifest import Manifest
 from scantling.metrics.evaluation import evaluate_predictions
 from scantling.run.bundle import now, save_bundle, versions
 from scantling.run.prepare import Prepared, measured_inputs, prepare, read_manifest
@@ -59,7 +58,7 @@ class RunResult:
 
     def summary(self) -> str:
         """A few lines for the terminal."""
-        name, figure = next(iter(self.metrics.get("values", {}).items()), ("", {}))
+        name, figure = next(iter(self.metrics.get("values", {}).items()), ("", dict[str, Any]()))
         lines = [f"bundle: {self.bundle}", f"log: {self.bundle.parent / 'log' / 'metrics.csv'}"]
         if name and figure.get("value") is not None:
             low, high = figure.get("low"), figure.get("high")
@@ -176,7 +175,9 @@ def _train_stage(recipe: Recipe, stage: Stage, home: Path, resume: bool, progres
         train_rows, settings.batch_size, sampler=settings.sampler, decay=settings.sampler_decay,
         seed=trainer_settings.seed, drop_last=drop_last, pin_memory=True, **rank,
     )  # fmt: skip
-    val_loader = prepared.loader(val_rows, settings.eval_batch_size or 2 * settings.batch_size, sampler="sequential", **rank)
+    val_loader = prepared.loader(
+        val_rows, settings.eval_batch_size or 2 * settings.batch_size, sampler="sequential", **rank
+    )
     task.steps_per_epoch = max(1, -(-len(train_loader) // trainer_settings.accumulate_grad_batches))
     if trainer_settings.limit_train_batches:
         task.steps_per_epoch = min(task.steps_per_epoch, trainer_settings.limit_train_batches)
@@ -201,7 +202,7 @@ class Epochs:
         return len(self.loader)
 
     def __iter__(self) -> Iterator[TensorDict]:
-        loop = self.trainer.fit_loop
+        loop: Any = self.trainer.fit_loop
         used = loop.epoch_loop.batch_progress.current.ready
         self.loader.set_epoch(loop.epoch_progress.current.processed)
         self.loader.start_at(used if used < min(loop.max_batches, len(self)) else 0)
@@ -262,7 +263,9 @@ def _trainer(settings: TrainerSettings, stage: str, home: Path, monitor: str, pr
             log_every_n_steps=1,
         )
     except (ValueError, RuntimeError) as error:
-        raise RecipeError(str(error).splitlines()[0], where="trainer", do="check devices, strategy, precision") from error
+        raise RecipeError(
+            str(error).splitlines()[0], where="trainer", do="check devices, strategy, precision"
+        ) from error
     except Exception as error:
         if type(error).__name__ != "MisconfigurationException":
             raise
@@ -286,7 +289,9 @@ def _loggers(settings: TrainerSettings) -> list[Any]:
     for description in settings.loggers:
         name = str(description.get("class_path", "")).removeprefix("lightning.pytorch.loggers.")
         if not hasattr(known, name):
-            raise RecipeError(f"unknown logger '{name}'", where="trainer.loggers", do="use one of lightning.pytorch.loggers")
+            raise RecipeError(
+                f"unknown logger '{name}'", where="trainer.loggers", do="use one of lightning.pytorch.loggers"
+            )
         made.append(getattr(known, name)(**(description.get("init_args") or {})))
     return made
 
@@ -302,7 +307,9 @@ def _fit(trainer: Trainer, task: Task, train: Epochs, val: Batches, keeper: Any,
         raise os_error(error, keeper.last.parent.parent) from error
     except torch.OutOfMemoryError as error:
         raise TrainingError(
-            "the GPU's memory is full", where="training", do="lower data.batch_size or data.image_size, or use bf16-mixed"
+            "the GPU's memory is full",
+            where="training",
+            do="lower data.batch_size or data.image_size, or use bf16-mixed",
         ) from error
     if trainer.interrupted:
         raise KeyboardInterrupt
@@ -370,7 +377,9 @@ def _meter(stage: Stage, task: Task, prepared: Prepared, inputs: Inputs, setting
     from scantling.run.meter_recipe import meter_task
 
     try:
-        return meter_task(task, prepared.target, inputs, stage.plain["data"]["batch_size"], settings.precision).to_json()
+        return meter_task(
+            task, prepared.target, inputs, stage.plain["data"]["batch_size"], settings.precision
+        ).to_json()
     except ScantlingError:
         parameters = list(task.adapter.parameters())
         learnable = sum(p.numel() for p in parameters if p.requires_grad)
@@ -396,6 +405,8 @@ def _measure(task: Task, prepared: Prepared, rows: Tensor, outputs: Tensor) -> d
 
 def data_summary(prepared: Prepared) -> dict[str, Any]:
     """Counts of images, patients and classes by split; nothing that names a patient."""
+    from scantling.tasks.objectives import count_classes
+
     table = prepared.manifest.table
     splits, classes = {}, {}
     for name in ("train", "val", "test"):
@@ -405,7 +416,7 @@ def data_summary(prepared: Prepared) -> dict[str, Any]:
         patients = table["patient"].iloc[rows].nunique() if "patient" in table else None
         splits[name] = {"images": len(rows), "patients": patients}
         if prepared.target.kind in {"grade", "class", "findings"}:
-            counts = _counts(prepared, torch.from_numpy(rows))
+            counts = count_classes(prepared.target, prepared.labels[torch.from_numpy(rows)])
             present = counts[:, 1] if counts.ndim == 2 else counts
             classes[name] = dict(zip(prepared.target.names, [int(c) for c in present], strict=True))
     return {"splits": splits, "classes": classes}

@@ -109,4 +109,3 @@ def random_patches(batch: TensorDict, size: int, patches: int, generator: torch.
     batch[IMAGE] = image.permute(0, 2, 3, 1)[sample, rows, columns].permute(0, 3, 1, 2).contiguous()
     batch[MASK] = mask[sample, rows, columns]
     return batch
-

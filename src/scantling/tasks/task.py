@@ -59,7 +59,8 @@ class Task(LightningModule, ABC):
         if not 0.0 <= ema_decay < 1.0:
             raise RecipeError(f"a decay of {ema_decay:g}", where="task.ema_decay", do="use 0 (off) up to below 1")
         self.factory = adapter
-        self.objective = objective
+        self.given_objective = objective
+        self.objective: Objective
         self.mixer = mixer
         self.optimizer_settings = optimizer or OptimizerSettings()
         self.schedule_settings = schedule or ScheduleSettings()
@@ -82,8 +83,8 @@ class Task(LightningModule, ABC):
             seed: of the network's first weights and of every step.
         """
         self.target, self.seed = target, seed
-        if self.objective is None:
-            self.objective = import_object(target.objective, Objective)()
+        given = self.given_objective
+        self.objective = import_object(target.objective, Objective)() if given is None else given
         self.objective.configure(target, class_counts)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
@@ -110,7 +111,9 @@ class Task(LightningModule, ABC):
     def load_kept_state(self, state: dict[str, Tensor]) -> None:
         """Put tensors of :meth:`kept_state` into the network and the objective."""
         for name, module in (("adapter", self.serving), ("objective", self.objective)):
-            module.load_state_dict({k.removeprefix(f"{name}."): v for k, v in state.items() if k.startswith(f"{name}.")})
+            module.load_state_dict(
+                {k.removeprefix(f"{name}."): v for k, v in state.items() if k.startswith(f"{name}.")}
+            )
 
     @abstractmethod
     def collect(self, outputs: Tensor, batch: TensorDict) -> dict[str, Tensor]:

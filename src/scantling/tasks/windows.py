@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from torch import Tensor, nn
 
@@ -22,4 +22,5 @@ def slide(network: nn.Module, batch: TensorDict, size: int | None, overlap: floa
     def window(images: Tensor) -> Tensor:
         return network(TensorDict({IMAGE: images}, batch_size=[len(images)]))
 
-    return sliding_window_inference(batch[IMAGE], (size, size), 8, window, overlap=overlap, mode="gaussian")
+    found = sliding_window_inference(batch[IMAGE], (size, size), 8, window, overlap=overlap, mode="gaussian")
+    return cast("Tensor", found)

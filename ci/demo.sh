@@ -1,0 +1,51 @@
+#!/usr/bin/env bash
+# The main job from data to report, as a user does it. Real fundus photographs where SCANTLING_DATA has them.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+here=${DEMO_FOLDER:-demo}
+data=${SCANTLING_DATA:-../shared/data}
+export SCANTLING_CACHE=${SCANTLING_CACHE:-$PWD/$here/cache}
+started=$(date +%s)
+rm -rf "$here/run" "$here/predictions"
+mkdir -p "$here"
+
+run() { printf '\n$ %s\n' "$*"; "$@"; }
+
+if [ -f "$data/idrid_grading/labels.csv" ]; then
+  echo "demo on real fundus photographs: IDRiD-455@512 (IDRiD, CC BY 4.0) in $data/idrid_grading"
+  run scantling data import --layout csv "$data/idrid_grading/labels.csv" \
+    --image image --image-folder "$data/idrid_grading/images" --label dr_grade --split split --target grade:5 -o "$here/retina.csv"
+  new=$data/idrid_grading/images
+else
+  echo "demo on phantoms (drawn images): $data/idrid_grading is not there; set SCANTLING_DATA for real photographs"
+  rm -rf "$here/phantoms"
+  run scantling data phantom fundus --n 600 --sites 3 --size 256 -o "$here/phantoms"
+  cp "$here/phantoms/manifest.csv" "$here/retina.csv"
+fi
+
+run scantling data check "$here/retina.csv" || echo "(the check found errors that a study would have to settle; the demo goes on)"
+
+run scantling train dr_grading --data "$here/retina.csv" --out "$here/run" \
+  --task.adapter.backbone resnet18 --task.adapter.weights none --data.image_size 128 \
+  --task.optimizer.name adamw --task.optimizer.lr 5e-4 --trainer.precision bf16-mixed --trainer.max_epochs 12
+
+run scantling evaluate "$here/run" --data "$here/retina.csv" --split test
+
+mkdir -p "$here/new_images"
+rm -f "$here/new_images"/*
+if [ -n "${new:-}" ]; then
+  find "$new" -name '*test*.jpg' | sort | head -8 | while read -r file; do cp "$file" "$here/new_images/"; done
+else
+  find "$here/phantoms/images" -name '*.jpg' | sort | tail -8 | while read -r file; do cp "$file" "$here/new_images/"; done
+fi
+run scantling predict "$here/run" "$here/new_images" -o "$here/predictions"
+
+printf '\n%s\n' "demo done in $(($(date +%s) - started)) s"
+python - "$here" <<'PY'
+import json, pathlib, sys
+
+here = pathlib.Path(sys.argv[1])
+figure = json.loads((here / "run" / "evaluation_test.json").read_text())["metrics"]["quadratic_weighted_kappa"]
+print(f"quadratic weighted kappa {figure['value']:.3f} (95 % interval {figure['low']:.3f} to {figure['high']:.3f})")
+print(f"report: {(here / 'run' / 'report.html').resolve()}")
+PY

@@ -1,0 +1,49 @@
+"""``scantling predict``: a trained model applied to images."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from scantling.faces.docs import arguments_of
+from scantling.faces.evaluate import AUGMENTATIONS
+from scantling.faces.parser import Parser
+from scantling.faces.progress import progress
+
+
+def configure(parser: Parser, words: Sequence[str]) -> None:
+    """Options of :func:`scantling.run.predict.predict`."""
+    docs = arguments_of("scantling.run.predict", "predict")
+    parser.add("bundle", metavar="MODEL", doc=docs["bundle"])
+    parser.add(
+        "images", nargs="+", metavar="IMAGES", doc=arguments_of("scantling.run.listing", "list_images")["images"]
+    )
+    parser.add("-o", "--out", metavar="FOLDER", required=True, doc="folder of the results")
+    parser.add("--augmentation", choices=AUGMENTATIONS, doc=docs["augmentation"])
+    parser.add("--saliency", doc=docs["saliency"])
+    parser.add("--split", choices=("train", "val", "test"), doc=docs["split"])
+    parser.add("--device", metavar="DEVICE", doc=docs["device"], suggest=("auto", "cpu", "cuda"))
+    parser.add("--batch-size", doc=docs["batch_size"])
+    parser.add("--workers", doc=docs["workers"])
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Predict, and say where the table is."""
+    from scantling.run.predict import predict
+
+    images = arguments.images if len(arguments.images) > 1 else arguments.images[0]
+    with progress("predicting images") as told:
+        result = predict(
+            arguments.bundle,
+            images,
+            arguments.out,
+            batch_size=arguments.batch_size,
+            device=arguments.device,
+            augmentation=arguments.augmentation,
+            saliency=arguments.saliency,
+            split=arguments.split,
+            workers=arguments.workers,
+            progress=told,
+        )
+    print(f"{result.rows} images")
+    print(f"predictions: {result.path}")
