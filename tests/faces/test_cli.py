@@ -13,7 +13,7 @@ import pytest
 
 from scantling import __version__
 from scantling.cli import main
-from scantling.core.errors import DataError, TrainingError
+from scantling.core.errors import ScantlingError, TrainingError
 from scantling.faces import commands, completion, docs
 from scantling.faces import progress as progress_module
 from scantling.faces.parser import Parser
@@ -488,5 +488,5 @@ def test_an_option_is_declared_by_the_signature_it_is_handed_to():
     assert (read.seed, read.on, read.name) == (3, False, "a")
     assert "of the draw (default: 3)" in parser.format_help()
     assert "100 % a name" in parser.format_help()
-    with pytest.raises(DataError.__mro__[1], match="missing: --name"):
+    with pytest.raises(ScantlingError, match="missing: --name"):
         parser.read([])

@@ -140,7 +140,7 @@ class Classes(Target):
 
 @dataclass(frozen=True)
 class Findings(Target):
-    """Any number of K findings an image, each present (1), absent (0) or not known (empty). Columns ``label:<name>``."""
+    """Any number of K findings an image, each present (1), absent (0) or unknown (empty). Columns ``label:<name>``."""
 
     kind: ClassVar[str] = "findings"
     objective: ClassVar[str] = "scantling.tasks.objectives.MultiLabel"

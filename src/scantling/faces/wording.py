@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from scantling.faces.commands import Command
 
 
+_ROOM = 24
+
+
 def width() -> int | None:
     """Columns of the terminal, or of ``$COLUMNS``; None where text is not shown on a terminal and may be any width."""
     if not os.environ.get("COLUMNS", "").isdecimal() and not sys.stdout.isatty():
@@ -23,13 +26,14 @@ def width() -> int | None:
 def verbs_help(program: str, command: Command) -> str:
     """Help of a group of verbs."""
     rows = [[f"  {name}", verb.summary] for name, verb in command.verbs.items()]
-    lines = [f"usage: {program} VERB ...", "", command.summary, "", *table(rows).splitlines(), ""]
+    summary = textwrap.fill(command.summary, width() or 100)
+    lines = [f"usage: {program} VERB ...", "", summary, "", *table(rows).splitlines(), ""]
     lines.append(f"`{program} VERB --help` shows the options of a verb.")
     return "\n".join([*lines, "`scantling --version` shows the version."] if program == "scantling" else lines)
 
 
 def table(rows: Sequence[Sequence[str]], gap: str = "  ") -> str:
-    """Columns side by side; the last one is wrapped where the terminal ends.
+    """Columns side by side; the last one is wrapped where the terminal ends, or goes below where there is no room.
 
     >>> print(table([["name", "what"], ["a", "first"]]))
     name  what
@@ -39,12 +43,17 @@ def table(rows: Sequence[Sequence[str]], gap: str = "  ") -> str:
         return ""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)][:-1]
     indent, wide = sum(widths) + len(gap) * len(widths), width()
+    below = wide is not None and wide - indent < _ROOM
+    indent, room = (4, (wide or 0) - 4) if below else (indent, (wide or 0) - indent)
     lines = []
     for *cells, last in rows:
         first = "".join(f"{cell:<{w}}{gap}" for cell, w in zip(cells, widths, strict=True))
-        room = None if wide is None else max(24, wide - indent)
-        parts = textwrap.wrap(last, room, break_on_hyphens=False) if room and last else [last]
-        lines += [f"{first}{parts[0]}".rstrip(), *(f"{'':<{indent}}{part}" for part in parts[1:])]
+        parts = textwrap.wrap(last, room, break_on_hyphens=False) if wide and last else [last]
+        if below and cells:
+            lines.append(first.rstrip())
+        else:
+            lines.append(f"{first}{parts.pop(0)}".rstrip())
+        lines += [f"{'':<{indent}}{part}" for part in parts]
     return "\n".join(lines)
 
 

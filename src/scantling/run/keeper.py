@@ -137,7 +137,7 @@ class Keeper(Checkpoint):
 
 def write_rows(path: Path, rows: list[dict[str, float]]) -> None:
     """Write a table of epochs as CSV, columns in the order of their first appearance."""
-    names = list(dict.fromkeys(k for row in rows for k in row if k != "seconds")) + ["seconds"]
+    names = [*dict.fromkeys(k for row in rows for k in row if k != "seconds"), "seconds"]
     with writing(path) as part, part.open("w", newline="", encoding="utf-8") as stream:
         table = csv.DictWriter(stream, names)
         table.writeheader()

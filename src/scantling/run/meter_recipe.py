@@ -72,10 +72,10 @@ def meter_recipe(
         built.data.image_size = size
     target = _target(built.data.target, classes)
     built.task.target = target
-    return meter_parts(
-        factory, kind.wants, built.task.given_objective, target, fixed_inputs(built.data), batch or built.data.batch_size,
-        built.task, built.trainer.precision, device, attention,
-    )  # fmt: skip
+    images = batch or built.data.batch_size
+    inputs = fixed_inputs(built.data)
+    objective, precision = built.task.given_objective, built.trainer.precision
+    return meter_parts(factory, kind.wants, objective, target, inputs, images, built.task, precision, device, attention)
 
 
 def meter_task(task: Task, target: Target, inputs: Inputs, batch: int, precision: str) -> Metering:

@@ -116,8 +116,8 @@ def resolve(name: str | Path, overrides: Sequence[str] | Mapping[str, Any] = ())
 
     Args:
         name: of a recipe of the package, or a YAML file.
-        overrides: as on the command line (``["--data.batch_size", "8"]``), or ``{"data.batch_size": 8}``. In a recipe of
-            several stages, keys begin with ``stages.<name>.``; ``data``, ``trainer`` and ``monitor`` alone mean all.
+        overrides: as on the command line (``["--data.batch_size", "8"]``), or ``{"data.batch_size": 8}``. In a recipe
+            of several stages, keys begin with ``stages.<name>.``; ``data``, ``trainer`` and ``monitor`` alone mean all.
 
     Raises:
         RecipeError: an unknown key (with the nearest right one), a value of the wrong type, or a missing part.
@@ -404,7 +404,7 @@ def _value(text: str, hint: Any) -> Any:
 def _plain_error(error: BaseException) -> RecipeError:
     """One line from a parser's many."""
     text = str(error)
-    keys = [k for k in re.findall(r'Parser key "([\w.]+)"', text)]
+    keys = re.findall(r'Parser key "([\w.]+)"', text)
     reasons = re.findall(r"(?m)^\s*-?\s*((?:Expected|Not of type|Does not have|Import|Invalid)[^\n]*)", text)
     reasons = [r for r in reasons if "NoneType" not in r] or [text.strip().splitlines()[-1].strip()]
     return RecipeError(

@@ -161,7 +161,7 @@ class Task(LightningModule, ABC):
         if self.averaged is not None:
             follow(self.averaged, self.adapter, self.ema_decay)
 
-    def configure_optimizers(self) -> dict[str, Any]:
+    def configure_optimizers(self) -> Any:
         """Optimiser and schedule for the parameters that learn, the objective's own among them."""
         named = [*self.adapter.learnable()]
         named += [(f"objective.{n}", p) for n, p in self.objective.named_parameters() if p.requires_grad]
@@ -199,7 +199,8 @@ class Task(LightningModule, ABC):
 def follow(averaged: nn.Module, live: nn.Module, decay: float) -> None:
     """Move averaged parameters towards the live ones: ``a = decay * a + (1 - decay) * p``; buffers are copied."""
     with torch.no_grad():
-        target, source = list(averaged.parameters()), list(live.parameters())
+        target: list[Tensor] = list(averaged.parameters())
+        source: list[Tensor] = list(live.parameters())
         torch._foreach_lerp_(target, source, 1.0 - decay)
         for a, b in zip(averaged.buffers(), live.buffers(), strict=True):
             a.copy_(b)
