@@ -157,12 +157,13 @@ def test_colour_before_and_after_a_crop_differ_only_in_the_mean():
     smooth = 0.35 + 0.3 * F.interpolate(coarse, (64, 64), mode="bicubic").clamp(0, 1)
     batch = TensorDict({"image": smooth}, batch_size=[8])
     settings = {**OFF, "horizontal_flip": 0.5, "crop_probability": 1.0, "colour_probability": 1.0, "contrast": 0.9}
+    settings["crop_scale"] = (0.3, 0.5)
     before = augmented(FixedPolicy(**settings, order=("flip", "colour", "crop")), batch)
     after = augmented(FixedPolicy(**settings, order=("flip", "crop", "colour")), batch)
     slowly = FixedPolicy(**{**settings, "colour_probability": 0.0})(batch, seeded())
     only_colour = FixedPolicy(**{**settings, "horizontal_flip": 0.0, "crop_probability": 0.0}, order=("colour",))
-    torch.testing.assert_close(after, augmented(only_colour, slowly), atol=0.002, rtol=0)
-    assert 0.002 < (before - after).abs().max() < 0.1
+    torch.testing.assert_close(after, augmented(only_colour, slowly), atol=0.004, rtol=0)
+    assert (before - after).abs().max() > 0.01
     assert not torch.equal(before, after)
 
 

@@ -273,7 +273,7 @@ def _check_settings(settings: Any, kind: type, where: str) -> None:
 
 def _types(kind: type) -> dict[str, Any]:
     try:
-        return typing.get_type_hints(kind if is_dataclass(kind) else vars(kind).get("__init__", kind))
+        return typing.get_type_hints(kind if is_dataclass(kind) else inspect.getattr_static(kind, "__init__"))
     except (NameError, TypeError):
         return {}
 

@@ -93,9 +93,8 @@ def train(
         DataError: data that cannot be used.
         TrainingError: a loss that is no number, a full disk.
     """
-    checked = resolve(recipe, overrides)
-    if data is not None:
-        checked = resolve(recipe, [*_as_list(overrides), "--data.manifest", str(data)])
+    named = [] if data is None else ["--data.manifest", str(data)]
+    checked = resolve(recipe, [*_as_list(overrides), *named])
     folder = Path(out) if out is not None else Path("runs") / checked.name
     worker = int(os.environ.get("LOCAL_RANK", "0")) > 0
     if not worker:
