@@ -14,7 +14,7 @@ run() { printf '\n$ %s\n' "$*"; "$@"; }
 if [ -f "$data/idrid_grading/labels.csv" ]; then
   echo "demo on real fundus photographs: IDRiD-455@512 (IDRiD, CC BY 4.0) in $data/idrid_grading"
   run scantling data import --layout csv "$data/idrid_grading/labels.csv" \
-    --image image --image-folder "$data/idrid_grading/images" --label dr_grade --split split --target grade:5 -o "$here/retina.csv"
+    --image image --label dr_grade --split split --target grade:5 -o "$here/retina.csv"
   new=$data/idrid_grading/images
 else
   echo "demo on phantoms (drawn images): $data/idrid_grading is not there; set SCANTLING_DATA for real photographs"

@@ -25,12 +25,20 @@ gpu=no
 if command -v nvidia-smi >/dev/null && nvidia-smi -L >/dev/null 2>&1; then gpu=yes; fi
 if ! "$venv/bin/python" -c 'import torch' 2>/dev/null; then
   if [ "$gpu" = yes ] || [ "$(uname)" = Darwin ]; then
-    pip install -q --no-compile "$torch"
+    pip install -qq --no-compile "$torch"
   else
-    pip install -q --no-compile "$torch+cpu" 2>/dev/null ||
-      pip install -q --no-compile --index-url https://download.pytorch.org/whl/cpu "$torch" 2>/dev/null ||
-      pip install -q --no-compile "$torch"
+    pip install -qq --no-compile "$torch+cpu" 2>/dev/null ||
+      pip install -qq --no-compile --index-url https://download.pytorch.org/whl/cpu "$torch" 2>/dev/null ||
+      pip install -qq --no-compile "$torch"
   fi
 fi
-pip install -q --no-compile -c ci/constraints.txt -e ".[$extras]"
+
+# uv installs the rest in seconds; where it cannot be had or cannot reach an index, pip does the same more slowly.
+if pip install -qq --no-compile uv 2>/dev/null &&
+  SSL_CERT_FILE=${SSL_CERT_FILE:-${PIP_CERT:-}} UV_FIND_LINKS=${PIP_FIND_LINKS:-} VIRTUAL_ENV="$venv" \
+    "$venv/bin/uv" pip install -q -c ci/constraints.txt -e ".[$extras]" 2>/dev/null; then
+  :
+else
+  pip install -qq --no-compile -c ci/constraints.txt -e ".[$extras]"
+fi
 echo "ready: $venv/bin/scantling"

@@ -118,8 +118,9 @@ def _paths(
     ).astype("object")
     if folder is not None:
         base = source.parent / folder
+        base = base if base.is_dir() or not Path(folder).is_dir() else Path(folder)
         if not base.is_dir():
-            raise DataError("no such folder", where=base, do="give the folder from the table's own folder")
+            raise DataError("no such folder", where=base, do="give the folder as seen from the table or from here")
     else:
         first = [source.parent / n for n in whole.dropna().head(50)]
         second = [source.parent / usual / n for n in whole.dropna().head(50)]

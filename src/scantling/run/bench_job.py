@@ -1,0 +1,153 @@
+"""One run of a bench, in a process of its own: train, measure on the test split, keep the figures."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from scantling.core.bundle import is_bundle
+from scantling.core.errors import TrainingError
+from scantling.core.files import write_json
+from scantling.run.bench_plan import PRETRAINED, Run
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run with its places.
+
+    Args:
+        run: what to do.
+        manifest: of the data set.
+        work: folder of the bench's work.
+        metrics: to measure; none for a pretraining, whose bundle is kept instead.
+    """
+
+    run: Run
+    manifest: Path
+    work: Path
+    metrics: tuple[str, ...] = ()
+
+    @property
+    def record(self) -> Path:
+        """File of its outcome."""
+        return self.work / "runs" / self.run.data / _slug(self.run.variant) / f"{self.run.seed}.json"
+
+    @property
+    def folder(self) -> Path:
+        """Where it trains."""
+        return self.work / "trainings" / f"{_slug(self.run.variant)}-{self.run.key}"
+
+    def outcome(self) -> dict[str, Any] | None:
+        """What an earlier call left, if nothing that decides it has changed since."""
+        if not self.metrics:
+            return {"bundle": str(self.folder)} if is_bundle(self.folder / "train" / "bundle") else None
+        try:
+            found = json.loads(self.record.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+        return found if found.get("key") == self.run.key and "error" not in found else None
+
+
+def begin() -> None:
+    """Set up a worker process: one thread, and whatever takes long to import."""
+    os.environ["OMP_NUM_THREADS"] = "1"
+    import torch
+
+    from scantling.run import train  # noqa: F401  (imports the trainer once for all runs of this process)
+
+    torch.set_num_threads(1)
+
+
+def carry_out(job: Job, bundles: Mapping[str, str]) -> dict[str, Any]:
+    """Train and measure; the outcome is also written to the job's record.
+
+    Args:
+        job: what to do.
+        bundles: pretrained bundles by name.
+
+    Returns:
+        The outcome: figures of test and validation, seconds, and every test prediction; or ``error`` where the training
+        broke off.
+    """
+    from scantling.run.train import train
+
+    settings = {k: _resolved(v, bundles) for k, v in job.run.settings.items()}
+    settings["data.cache"] = str(job.work / "cache")
+    shutil.rmtree(job.folder, ignore_errors=True)
+    started = time.perf_counter()
+    about = {"data": job.run.data, "variant": job.run.variant, "seed": job.run.seed, "key": job.run.key}
+    try:
+        result = train(job.run.recipe, job.manifest, job.folder, overrides=settings, progress=False)
+    except TrainingError as error:
+        outcome = {**about, "error": str(error)}
+        write_json(job.record, outcome)
+        return outcome
+    if not job.metrics:
+        return {"bundle": str(job.folder)}
+    trained = time.perf_counter()
+    test = measure(result.bundle, job.manifest, str(job.work / "cache"), job.metrics)
+    meta = json.loads((result.bundle / "bundle.json").read_text(encoding="utf-8"))
+    validation = {k: meta["metrics"]["values"].get(k, {}).get("value") for k in job.metrics}
+    outcome = {
+        **about,
+        **test,
+        "validation": validation,
+        "seconds": {"train": round(trained - started, 2), "test": round(time.perf_counter() - trained, 2)},
+        "curve": _curve(result.bundle.parent / "log" / "metrics.csv", job.metrics[0]),
+        "parameters": {k: meta["meter"].get(k) for k in ("total", "learnable")},
+        "splits": meta["provenance"]["data"],
+    }
+    write_json(job.record, outcome)
+    shutil.rmtree(job.folder, ignore_errors=True)
+    return outcome
+
+
+def measure(bundle: Path, manifest: Path, cache: str, metrics: Sequence[str]) -> dict[str, Any]:
+    """Figures on the test split, and labels, probabilities and patient codes to compare runs image by image.
+
+    Args:
+        bundle: trained model.
+        manifest: with a split ``test``.
+        cache: folder of stores.
+        metrics: names.
+    """
+    import torch
+
+    from scantling.metrics.table import METRICS
+    from scantling.run.evaluate import open_for
+    from scantling.run.model import load
+    from scantling.run.prepare import read_manifest
+    from scantling.run.records import predictions_of
+
+    model = load(bundle)
+    prepared, _ = open_for(model, read_manifest(manifest), cache)
+    rows = prepared.rows("test")
+    outputs = torch.cat([model.outputs(b).float() for b in prepared.loader(rows, 64, sampler="sequential")])
+    found = predictions_of(model.objective, model.target, prepared, rows, outputs)
+    return {
+        "test": {name: float(METRICS[name](found.labels, found.probabilities, None)) for name in metrics},
+        "labels": found.labels.tolist(),
+        "probabilities": found.probabilities.tolist(),
+        "groups": None if found.groups is None else found.groups.tolist(),
+    }
+
+
+def _curve(path: Path, metric: str) -> list[float | None]:
+    """The validation figure epoch by epoch."""
+    with path.open(encoding="utf-8") as stream:
+        return [float(r[f"val_{metric}"]) if r.get(f"val_{metric}") else None for r in csv.DictReader(stream)]
+
+
+def _resolved(value: Any, bundles: Mapping[str, str]) -> Any:
+    return bundles.get(value.removeprefix(PRETRAINED), value) if isinstance(value, str) else value
+
+
+def _slug(name: str) -> str:
+    return "".join(c if c.isalnum() or c in "-_." else "_" for c in name)
