@@ -1,9 +1,9 @@
-"""Speed of the input pipeline: the store, the loader and a fixed policy against Pillow and torchvision sample by sample.
+"""Speed of the input pipeline: store, loader and a fixed policy against Pillow and torchvision sample by sample.
 
 Both give standardised, augmented training batches of the same photographs with the same operations: flips, brightness
 and contrast, resized crop, rotation, translation. The border of the photographs is cropped beforehand for both: for
-torchvision as the published recipe does it, into JPEG files of quality 100; for us by building the store. torchvision is
-measured with its default rotation (nearest neighbour, which is faster) and with a bilinear one, which is what we do.
+torchvision as the published recipe does it, into JPEG files of quality 100; for us by building the store. torchvision
+is measured with its default rotation (nearest neighbour, which is faster) and with a bilinear one, which is what we do.
 Epochs of the pipelines take turns, after a first one that is not counted.
 
     python bench/input_pipeline.py [--size 512 --batch 16 --repeats 5]
@@ -13,12 +13,13 @@ from __future__ import annotations
 
 import argparse
 import importlib.metadata
+import math
 import os
 import platform
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -113,7 +114,7 @@ class Ours:
         self.loader = Loader(store, torch.arange(len(store)), batch, seed=0, drop_last=True)
         self.policy, self.epoch = policy, 0
 
-    def __iter__(self) -> Iterable[Tensor]:
+    def __iter__(self) -> Iterator[Tensor]:
         generator = torch.Generator().manual_seed(self.epoch)
         self.loader.set_epoch(self.epoch)
         self.epoch += 1
@@ -156,6 +157,7 @@ def processor() -> str:
 
 
 def measure(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else math.nan
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(0)
     manifest, name = photographs(folder, arguments.size)
@@ -201,7 +203,12 @@ def measure(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
             "ratio": round(build / one_pass, 2),
             "torchvision_offline_preparation_seconds": round(offline, 2),
         },
-        "machine": {"cpu": processor(), "cores": os.cpu_count(), "system": platform.system()},
+        "machine": {
+            "cpu": processor(),
+            "cores": os.cpu_count(),
+            "system": platform.system(),
+            "load_before": round(load, 2),
+        },
         "versions": {
             "python": platform.python_version(),
             **{p: importlib.metadata.version(p) for p in ("torch", "torchvision", "pillow", "tensordict", "scantling")},
@@ -227,7 +234,9 @@ def main() -> None:
         print(f"{ratio['median']:.2f} times as fast as {key} ({ratio['min']:.2f} to {ratio['max']:.2f})")
     store = result["store"]
     print(
-        f"store built in {store['build_seconds']} s, one epoch of torchvision takes {store['one_torchvision_epoch_seconds']} s"
+        "store built in {build_seconds} s, one epoch of torchvision takes {one_torchvision_epoch_seconds} s".format(
+            **store
+        )
     )
     print(f"written: {arguments.out}")
 

@@ -44,7 +44,8 @@ def contact_sheet(batch: FundusBatch, path: Path) -> None:
             axes[row][grade].imshow(batch.images[found[0]])
             if row == 0:
                 axes[row][grade].set_title(f"grade {grade}", fontsize=9)
-        axes[row][0].text(-0.06, 0.5, f"site {site}", transform=axes[row][0].transAxes, rotation=90, va="center", ha="right", fontsize=9)
+        place = axes[row][0].transAxes
+        axes[row][0].text(-0.06, 0.5, f"site {site}", transform=place, rotation=90, va="center", ha="right", fontsize=9)
     _save(figure, path)
 
 
@@ -57,7 +58,8 @@ def truth(batch: FundusBatch, path: Path) -> None:
         axis.imshow(pixels, cmap="gray")
         axis.set_title(title, fontsize=9)
     for _, left, top, right, bottom in batch.boxes[batch.boxes[:, 0] == i].tolist():
-        axes[0][3].add_patch(Rectangle((left, top), right - left, bottom - top, fill=False, edgecolor="cyan", linewidth=0.7))
+        size = (right - left, bottom - top)
+        axes[0][3].add_patch(Rectangle((left, top), *size, fill=False, edgecolor="cyan", linewidth=0.7))
     _save(figure, path)
 
 

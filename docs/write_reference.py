@@ -36,8 +36,8 @@ def cli_page() -> str:
     lines = [
         "# Commands",
         GENERATED,
-        "`scantling VERB --help` says the same on the terminal. Exit codes: 0 done; 1 done, and `data check` found errors; "
-        "2 wrong use or unusable input, with one line that says what to do; 70 an error of the program itself; 130 "
+        "`scantling VERB --help` says the same on the terminal. Exit codes: 0 done; 1 done, and `data check` found "
+        "errors; 2 wrong use or unusable input, with one line that says what to do; 70 an error of the program; 130 "
         "interrupted. `SCANTLING_DEBUG=1` shows tracebacks, `SCANTLING_CACHE` names the folder of decoded images.",
     ]
     for path, command in verbs(COMMANDS):
@@ -117,9 +117,9 @@ def options_page() -> str:
     lines = [
         "# Options of a recipe",
         GENERATED,
-        "On the command line as `--data.batch_size 8`, in Python as `overrides={\"data.batch_size\": 8}`, in a recipe's file "
-        "under the same names. A recipe brings its own values; `scantling train RECIPE --help` shows those. The column "
-        "*default* is what holds where a recipe says nothing.",
+        "On the command line as `--data.batch_size 8`, in Python as `overrides={\"data.batch_size\": 8}`, in a "
+        "recipe's file under the same names. A recipe brings its own values; `scantling train RECIPE --help` shows "
+        "those. The column *default* is what holds where a recipe says nothing.",
         "## data", _class(DataSettings),
         "### data.policy", "`scantling.augment.FixedPolicy`, the only augmentation policy so far.", _class(FixedPolicy),
         "## trainer", _class(TrainerSettings),
@@ -131,12 +131,15 @@ def options_page() -> str:
     for name in adapt.__all__:
         lines += [f"### scantling.adapt.{name}", _first_line(getattr(adapt, name)), _class(getattr(adapt, name))]
     lines += ["## task.objective"]
-    for name in objectives.__all__:
-        kind = getattr(objectives, name)
+    kinds: dict[str, Any] = {name: getattr(objectives, name) for name in objectives.__all__}
+    for name, kind in kinds.items():
         if inspect.isclass(kind) and name != "TargetObjective":
-            targets = "For targets of the kind " + " or ".join(f"`{k}`" for k in kind.kinds) + "."
+            targets = "For targets of the kind " + " or ".join(f"`{k}`" for k in kinds[name].kinds) + "."
             lines += [f"### scantling.tasks.objectives.{name}", f"{_first_line(kind)} {targets}", _class(kind)]
-    lines += ["## monitor", "Validation figure that picks the best checkpoint; left out, the first metric of the target."]
+    lines += [
+        "## monitor",
+        "Validation figure that picks the best checkpoint; left out, the first metric of the target.",
+    ]
     return _page(lines)
 
 
@@ -145,14 +148,19 @@ def _class(kind: type) -> str:
 
     told, hints = argument_docs(kind), _hints(kind)
     rows = [
-        [_code(name), _code(_type(hints.get(name, p.annotation))), _code(_default(p.default)), _text(told.get(name, ""))]
+        [
+            _code(name),
+            _code(_type(hints.get(name, p.annotation))),
+            _code(_default(p.default)),
+            _text(told.get(name, "")),
+        ]
         for name, p in inspect.signature(kind).parameters.items()
         if name not in {"outputs", "inputs"}
     ]
     return _table(["option", "type", "default", "meaning"], rows) if rows else "No options."
 
 
-def _hints(kind: type) -> dict[str, Any]:
+def _hints(kind: Any) -> dict[str, Any]:
     try:
         return typing.get_type_hints(kind if dataclasses.is_dataclass(kind) else kind.__init__)
     except NameError:

@@ -73,6 +73,10 @@ def test_flips_are_drawn_for_each_sample_with_their_probability():
     assert (flipped | (out == batch["image"]).flatten(1).all(1)).all()
 
 
+def test_an_empty_batch_stays_empty():
+    assert augmented(FixedPolicy(), batch_of()[:0]).shape == (0, 3, 32, 32)
+
+
 def test_uint8_images_are_converted_in_passing():
     pixels = torch.randint(0, 256, (8, 3, 32, 32), dtype=torch.uint8)
     whole = TensorDict({"image": pixels}, batch_size=[8])

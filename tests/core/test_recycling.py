@@ -42,4 +42,17 @@ def test_copies_start_empty():
     memory = Recycler(keep=3)
     memory.empty(SHAPE)
     for other in (copy.deepcopy(memory), pickle.loads(pickle.dumps(memory))):  # noqa: S301
-        assert (other.keep, other._free) == (3, [])
+        assert (other.keep, len(other._free)) == (3, 0)
+
+
+def test_threads_never_get_the_same_memory():
+    from concurrent.futures import ThreadPoolExecutor
+
+    memory = Recycler(keep=3)
+
+    def use(number: int) -> bool:
+        mine = memory.empty((3, 1024, 1024) if number % 2 else (4, 1024, 1024)).fill_(number)
+        return bool((mine == number).all())
+
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(use, range(60)))

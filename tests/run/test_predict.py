@@ -84,11 +84,10 @@ def test_a_folder_gives_every_image_once_in_order_with_the_models_own_figures(bu
     nearest = np.abs(table["score"].to_numpy()[:, None] - model.objective.thresholds.numpy()).min(1)
     np.testing.assert_allclose(table["distance_to_threshold"], nearest, atol=1e-4)
     assert result.scores.std() > 1e-3
-    maps = sorted(
-        p.relative_to(tmp_path / "out" / "saliency").as_posix() for p in tmp_path.glob("out/saliency/**/*.png")
-    )
+    place = tmp_path / "out" / "saliency"
+    maps = sorted(p.relative_to(place).as_posix() for p in place.rglob("*.png"))
     assert maps == sorted(f"{name}.png" for name in ORDER)
-    assert all(Image.open(tmp_path / "out" / "saliency" / m).size == (32, 32) for m in maps)
+    assert all(Image.open(place / m).size == (32, 32) for m in maps)
     assert [p.name for p in (tmp_path / "out").iterdir() if p.name.startswith(".")] == []
 
 
@@ -105,10 +104,8 @@ def test_a_corrupt_image_is_reported_when_all_others_are_done(bundle, folder, tm
     assert table["image"].tolist() == ORDER and table.loc[bad, "image"].tolist() == ["b.png", "sub/a.png"]
     assert table.loc[bad, ["prediction", "score", "p_mild"]].isna().all(axis=None)
     np.testing.assert_allclose(table.loc[~bad, "p_mild"], good.loc[~bad, "p_mild"], atol=1e-5)
-    assert (
-        "cannot be read" in table.loc[4, "error"]
-        and str(tmp_path) not in (tmp_path / "out/predictions.csv").read_text()
-    )
+    assert "cannot be read" in table.loc[4, "error"]
+    assert str(tmp_path) not in (tmp_path / "out" / "predictions.csv").read_text()
     unwritten = predict(bundle, folder, device="cpu")
     assert unwritten.failures == 2 and unwritten.path is None and unwritten.table["error"].notna().sum() == 2
 
@@ -225,7 +222,8 @@ def test_files_keep_their_order_and_are_named_from_their_common_folder(bundle, f
 
 def manifest_of(folder: Path) -> Path:
     rows = [
-        ("sub/a.png", "test", "7", "left", ""), ("a.png", "train", "7", "right", ""), ("b.png", "test", "8", "left", ""),
+        ("sub/a.png", "test", "7", "left", ""), ("a.png", "train", "7", "right", ""),
+        ("b.png", "test", "8", "left", ""),
         ("../stack.npz#images", "test", "9", "left", "1"), ("a.jpg", "test", "7", "R", ""),
     ]  # fmt: skip
     table = pd.DataFrame(rows, columns=["image", "split", "patient", "laterality", "frame"])
@@ -260,17 +258,14 @@ def test_pairs_of_eyes_see_the_fellow_eye_of_the_manifest_or_of_the_names(folder
 
     table = predict(bundle, manifest_of(folder), device="cpu").table
     wanted = [score("sub/a.png", "a.jpg"), score("a.png", None), score("b.png", None)]
-    np.testing.assert_allclose(table["score"][:3], wanted, atol=1e-5)
+    np.testing.assert_allclose(table["score"][:3], wanted, rtol=1e-4)
     assert abs(wanted[0] - score("sub/a.png", None)) > 1e-4
     for seed, name in enumerate(["p/10_left.png", "p/10_right.png", "q/10_left.png", "p/11_left.png"]):
         write(folder / name, 20 + seed)
-    table = predict(bundle, [folder / "p", folder / "q"][0], device="cpu").table
-    wanted = [
-        score("p/10_left.png", "p/10_right.png"),
-        score("p/10_right.png", "p/10_left.png"),
-        score("p/11_left.png", None),
-    ]
-    np.testing.assert_allclose(table["score"], wanted, atol=1e-5)
+    rows = predict(bundle, folder, device="cpu").table.set_index("image")["score"]
+    pairs = {"p/10_left.png": "p/10_right.png", "p/10_right.png": "p/10_left.png"}
+    for eye in ("p/10_left.png", "p/10_right.png", "p/11_left.png", "q/10_left.png", "b.png"):
+        assert rows[eye] == pytest.approx(score(eye, pairs.get(eye)), rel=1e-4)
     (folder / "p" / "10_right.png").write_bytes(b"")
     errors = predict(bundle, folder / "p", device="cpu").table["error"]
     assert errors.notna().tolist() == [True, True, False] and errors[0].startswith("the fellow eye")
@@ -338,9 +333,8 @@ def test_findings_and_classes_have_their_columns(folder, tmp_path):
 
 
 def test_augmentation_reaches_the_network(bundle, folder):
-    plain, turned = (
-        predict(bundle, folder, device="cpu", augmentation=a).table["score"] for a in ("none", "rotations")
-    )
+    plain = predict(bundle, folder, device="cpu").table["score"]
+    turned = predict(bundle, folder, device="cpu", augmentation="rotations").table["score"]
     assert (plain - turned).abs().max() > 1e-4
     wanted = load(bundle).predict([folder / n for n in ORDER], "rotations").scores
     np.testing.assert_allclose(turned, wanted, atol=1e-5)
@@ -377,8 +371,6 @@ def test_pictures_never_share_a_name(tmp_path):
 
 
 def test_real_photographs(shared_data, bundle, tmp_path):
-    images = (
-        sorted(shared_data("vessels_hrf").rglob("*.jpg"))[:2] or sorted(shared_data("vessels_hrf").rglob("*.png"))[:2]
-    )
+    images = sorted((shared_data("vessels_hrf") / "images").iterdir())[:2]
     found = predict(bundle, images, tmp_path / "out", device="cpu")
-    assert found.failures == 0 and found.table["score"].notna().all()
+    assert found.rows == 2 and found.failures == 0 and found.table["score"].notna().all()

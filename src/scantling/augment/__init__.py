@@ -1,5 +1,6 @@
 """Augmentation: what happens to training batches on their device."""
 
 from scantling.augment.fixed import FixedPolicy, NoPolicy
+from scantling.augment.kornia_policy import KorniaPolicy
 
-__all__ = ["FixedPolicy", "NoPolicy"]
+__all__ = ["FixedPolicy", "KorniaPolicy", "NoPolicy"]

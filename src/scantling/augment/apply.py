@@ -50,7 +50,9 @@ class Application:
 
         On a CPU a few images at a time, on as many threads as torch uses; on other devices all at once.
         """
-        together = max(1, len(images))
+        if not len(images):
+            return
+        together = len(images)
         if images.device.type == "cpu":
             together = max(1, CACHED_VALUES // images[0].numel())
         parts = [slice(start, start + together) for start in range(0, len(images), together)]

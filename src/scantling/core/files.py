@@ -7,12 +7,15 @@ import json
 import os
 import shutil
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from scantling.core.errors import ScantlingError
+
+_READING_UMASK = threading.Lock()
 
 
 @contextmanager
@@ -34,9 +37,7 @@ def writing(path: str | os.PathLike[str]) -> Iterator[Path]:
         yield temporary
         with temporary.open("rb") as stream:
             os.fsync(stream.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
+        temporary.chmod(0o666 & ~_umask())
         temporary.replace(target)
     except OSError as error:
         raise os_error(error, target) from error
@@ -84,6 +85,14 @@ def os_error(error: OSError, path: object) -> ScantlingError:
     if error.errno == errno.ENOSPC:
         return ScantlingError("the disk is full", where=path, do="free some space and run again with --resume")
     return ScantlingError(error.strerror or str(error), where=path, do="check the path and its permissions")
+
+
+def _umask() -> int:
+    """The mask of permissions of new files: only setting it tells it, which two threads must not do at once."""
+    with _READING_UMASK:
+        mask = os.umask(0)
+        os.umask(mask)
+    return mask
 
 
 def _finite(value: Any) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import weakref
+from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
@@ -34,7 +35,7 @@ class Recycler:
 
     def __init__(self, keep: int = 2) -> None:
         self.keep = keep
-        self._free: list[Tensor] = []
+        self._free: deque[Tensor] = deque(maxlen=keep)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Recycler, (self.keep,)
@@ -46,14 +47,21 @@ class Recycler:
             return torch.empty(tuple(shape), dtype=dtype)
         owner = self._take(size)
         lease = owner.numpy()
-        weakref.finalize(lease, self._give_back, owner).atexit = False
+        weakref.finalize(lease, self._free.append, owner).atexit = False
         return torch.from_numpy(lease).view(dtype).view(tuple(shape))
 
     def _take(self, size: int) -> Tensor:
-        for position, owner in enumerate(self._free):
-            if owner.numel() == size:
-                return self._free.pop(position)
-        return torch.empty(size, dtype=torch.uint8)
-
-    def _give_back(self, owner: Tensor) -> None:
-        self._free = [*self._free, owner][-self.keep :]
+        others: list[Tensor] = []
+        found: Tensor | None = None
+        # Single operations on a deque are safe among threads, and memory may come back at any moment and in any thread.
+        while found is None:
+            try:
+                piece = self._free.pop()
+            except IndexError:
+                break
+            if piece.numel() == size:
+                found = piece
+            else:
+                others.append(piece)
+        self._free.extend(reversed(others))
+        return torch.empty(size, dtype=torch.uint8) if found is None else found

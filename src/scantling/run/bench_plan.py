@@ -36,12 +36,14 @@ class DataSet:
         make: either ``layout`` with ``source`` (below the folder of open data) and the layout's options, or ``phantoms:
             fundus`` with the options of :func:`scantling.data.phantoms.write_fundus`.
         settings: overrides of the recipe on this data set.
+        seeds: left out, the bench's.
         note: for the reader of the tables.
     """
 
     title: str
     make: dict[str, Any]
     settings: dict[str, Any] = field(default_factory=dict)
+    seeds: tuple[int, ...] = ()
     note: str = ""
 
 
@@ -152,17 +154,23 @@ class Plan:
 
     def runs(self) -> Iterator[Run]:
         """All runs, seed by seed, so that an early stop leaves whole comparisons."""
-        for seed in self.seeds:
+        for seed in self.all_seeds:
             for data in self.measured:
-                for name, variant in self.variants.items():
-                    if not variant.data or data in variant.data:
-                        yield self._run(data, name, variant, seed)
+                if seed in (self.data[data].seeds or self.seeds):
+                    for name, variant in self.variants.items():
+                        if not variant.data or data in variant.data:
+                            yield self._run(data, name, variant, seed)
 
     def pretraining(self, name: str) -> Run:
         """The run that makes a pretrained bundle, with seed 0."""
         pretraining = self.pretrain[name]
         variant = Variant(settings=pretraining.settings, recipe=pretraining.recipe)
         return self._run(pretraining.data, f"{PRETRAINED}{name}", variant, 0)
+
+    @property
+    def all_seeds(self) -> list[int]:
+        """Of the bench and of every data set."""
+        return sorted({*self.seeds, *(s for d in self.data.values() for s in d.seeds)})
 
     @property
     def measured(self) -> list[str]:

@@ -176,6 +176,13 @@ def _write(graph: Exported, model: Model, path: Path, opset: int | None, dynamic
         ) from error
     _forget_machine(content)
     onnx.helper.set_model_props(content, _metadata(model))
+    save_onnx(content, path)
+
+
+def save_onnx(content: onnx.ModelProto, path: Path) -> None:
+    """Write a network to one file; where it is too large for that, its weights go to ``<name>.data`` beside it."""
+    import onnx
+
     large = content.ByteSize() > LARGEST_FILE
     onnx.save_model(content, path, save_as_external_data=large, location=f"{path.name}.data" if large else None)
 

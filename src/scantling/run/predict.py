@@ -24,7 +24,7 @@ from scantling.run.listing import Images, Listed, list_images
 from scantling.run.model import Augmentation, Model, Result, check_augmentation, load
 from scantling.run.reading import Seen, as_batch, read_batches
 from scantling.run.report_pictures import as_colour, with_mask
-from scantling.run.saliency import grad_cam, overlay
+from scantling.run.saliency import explained, overlay
 
 TABLE = "predictions.csv"
 Progress = Callable[[int, int], None]
@@ -138,14 +138,16 @@ class _Job:
     def rows(self, seen: Sequence[Seen]) -> dict[int, dict[str, Any]]:
         """Predict a batch, write its pictures, and give its rows of the table."""
         batch = as_batch(seen, self.pairs)
-        result = self.model.decide(self.model.outputs(batch, self.augmentation))
-        if self.model.target.kind == "mask":
-            found = self._each(self._mask_row, seen, result.probabilities)
+        mask, explain = self.model.target.kind == "mask", self.folder is not None and self.saliency
+        heat = explained(self.model, batch) if explain and not mask else None
+        if heat is not None and self.augmentation == "none":
+            outputs = heat[1]
         else:
-            found = self._rows(result)
-            heat = grad_cam(self.model, batch) if self.folder is not None and self.saliency else None
-            if heat is not None:
-                self._each(self._draw, seen, heat.cpu().numpy())
+            outputs = self.model.outputs(batch, self.augmentation)
+        result = self.model.decide(outputs)
+        found = self._each(self._mask_row, seen, result.probabilities) if mask else self._rows(result)
+        if heat is not None:
+            self._each(self._draw, seen, heat[0].cpu().numpy())
         return {one.number: row for one, row in zip(seen, found, strict=True)}
 
     def _each(self, make: Callable[[Seen, Any], Any], seen: Sequence[Seen], values: Any) -> list[Any]:

@@ -52,6 +52,14 @@ def grad_cam(model: Model, batch: TensorDict, outputs_index: Literal["predicted"
     Source: Selvaraju et al. 2017, arXiv 1610.02391, eq. 1-2. Departure: for a transformer whose class token does the
     pooling the map is taken in front of the last block, as the outputs do not depend on the last tokens of the image.
     """
+    found = explained(model, batch, outputs_index)
+    return None if found is None else found[0]
+
+
+def explained(
+    model: Model, batch: TensorDict, outputs_index: Literal["predicted"] | int = "predicted"
+) -> tuple[Tensor, Tensor] | None:
+    """Like :func:`grad_cam`, and the outputs ``(B, outputs)`` of the same pass through the network."""
     with torch.inference_mode(False), torch.enable_grad():
         batch = as_float(batch.to(model.device))
         found = model.adapter.saliency_map(batch)
@@ -59,13 +67,14 @@ def grad_cam(model: Model, batch: TensorDict, outputs_index: Literal["predicted"
             return None
         features, outputs = found
         (gradient,) = torch.autograd.grad(_evidence(model, outputs, outputs_index).sum(), features, allow_unused=True)
+    outputs = outputs.detach()
     if gradient is None:
-        return torch.zeros(len(features), *batch[IMAGE].shape[-2:], device=features.device)
+        return torch.zeros(len(features), *batch[IMAGE].shape[-2:], device=features.device), outputs
     weights = gradient.float().mean((2, 3), keepdim=True)
     heat = (weights * features.detach().float()).sum(1, keepdim=True).relu()
     heat = F.interpolate(heat, size=batch[IMAGE].shape[-2:], mode="bilinear", align_corners=False).squeeze(1)
     largest = heat.amax((1, 2), keepdim=True)
-    return torch.where(largest > 0, heat / largest, 0)
+    return torch.where(largest > 0, heat / largest, 0), outputs
 
 
 def overlay(image: np.ndarray, saliency: np.ndarray) -> np.ndarray:
