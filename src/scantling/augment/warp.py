@@ -99,17 +99,17 @@ def _weight(shown: Visible, rows: slice, columns: slice, width: int, device: tor
         return None
     from_left, to_right = _steps(width, device)
     weight = from_left.index_select(0, torch.from_numpy(left.ravel()).to(device))
-    weight.mul_(to_right.index_select(0, torch.from_numpy(right.ravel()).to(device)))
-    return weight.view(len(left), 1, -1, width)[..., columns]
+    weight.bitwise_and_(to_right.index_select(0, torch.from_numpy(right.ravel()).to(device)))
+    return weight.view(len(left), 1, -1, width)[..., columns].float()
 
 
 @lru_cache(maxsize=4)
 def _steps(width: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Every row that is 1 from a column on, and every row that is 1 up to a column, ``(width + 1, width)``.
+    """Every row that is 1 from a column on, and every row that is 1 up to a column, ``(width + 1, width)`` uint8.
 
     Copying rows is ten times faster than comparing positions with limits.
     """
     with torch.inference_mode(False):
         position = torch.arange(width, device=device)
         limit = torch.arange(width + 1, device=device)[:, None]
-        return (position >= limit).float(), (position < limit).float()
+        return (position >= limit).to(torch.uint8), (position < limit).to(torch.uint8)

@@ -70,9 +70,7 @@ def run_bench(
     """
     plan = read_plan(path)
     folder = Path(work) if work is not None else WORK / plan.name
-    chosen = [
-        r for r in _chosen(plan, [only] if isinstance(only, str) else only) if seeds is None or r.seed in seeds
-    ]
+    chosen = [r for r in _chosen(plan, [only] if isinstance(only, str) else only) if seeds is None or r.seed in seeds]
     manifests = {key: _manifest(plan, *key, folder) for key in dict.fromkeys((r.data, r.drop) for r in _all(plan))}
     started, spent = time.perf_counter(), []
 
@@ -87,8 +85,7 @@ def run_bench(
     if waiting:
         context = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(min(workers, len(waiting)), mp_context=context, initializer=begin) as pool:
-            for job, outcome in _carried(pool, waiting, bundles, carry):
-                bundles |= _bundle_of(job, outcome)
+            for job, outcome in _carried(pool, workers, waiting, bundles, carry):
                 spent.append(job)
                 if "error" in outcome:
                     errors.append(f"{job.run.data}, {job.run.variant}, seed {job.run.seed}: {outcome['error']}")
@@ -238,19 +235,18 @@ def _made(name: str, data: DataSet, folder: Path) -> Path:
 
 
 def _carried(
-    pool: ProcessPoolExecutor, jobs: Sequence[Job], bundles: dict[str, str], carry: Carry
+    pool: ProcessPoolExecutor, slots: int, jobs: Sequence[Job], bundles: Mapping[str, str], carry: Carry
 ) -> Iterator[tuple[Job, dict[str, Any]]]:
-    """Outcomes as they come: pretrainings first, and every run as soon as those that it needs are there."""
-    made = [j.run.variant.removeprefix(PRETRAINED) for j in jobs if not j.metrics]
+    """Outcomes as they come; a free worker takes the first job whose pretrainings are there."""
+    known, waiting = dict(bundles), list(jobs)
     pending: dict[Future[dict[str, Any]], Job] = {}
-    later: list[Job] = []
-    for job in jobs:
-        if set(job.run.pretrainings) & set(made):
-            later.append(job)
-        else:
-            pending[pool.submit(carry, job, dict(bundles))] = job
-    known = dict(bundles)
-    while pending:
+    while True:
+        ready = [j for j in waiting if set(j.run.pretrainings) <= known.keys()]
+        for job in ready[: slots - len(pending)]:
+            waiting.remove(job)
+            pending[pool.submit(carry, job, dict(known))] = job
+        if not pending:
+            break
         future = next(as_completed(pending))
         job = pending.pop(future)
         try:
@@ -260,11 +256,8 @@ def _carried(
         except BrokenProcessPool as error:
             raise TrainingError("a worker process ended early", do="look whether memory ran out, use fewer") from error
         known |= _bundle_of(job, outcome)
-        ready = [j for j in later if set(j.run.pretrainings) <= known.keys()]
-        later = [j for j in later if j not in ready]
-        pending |= {pool.submit(carry, j, dict(known)): j for j in ready}
         yield job, outcome
-    for job in later:
+    for job in waiting:
         yield job, {"error": "its pretraining broke off"}
 
 

@@ -1,4 +1,4 @@
-"""Does a difference between two ways to train hold? Differences seed by seed, and an interval over seeds and patients."""
+"""Does a difference between two ways to train hold? Seed by seed, and with an interval over seeds and patients."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ RULE = (
     "A difference is taken seed by seed on the same test images. Its interval comes from a bootstrap that draws test "
     "patients (images, where patients are not known) and seeds anew in every replicate. A comparison is 'yes' when the "
     "whole interval lies above 0, 'opposite' when it lies below, and 'unclear' otherwise. A finding is judged in the "
-    "same way on the mean of its comparisons over data sets, with a 95 % interval; a finding about sensitivity is 'yes' "
-    "when any of its k comparisons, in either direction, has an interval of coverage 1 - 0.05/k without 0."
+    "same way on the mean of its comparisons, with a 95 % interval; a finding about sensitivity is 'yes' when any "
+    "of its k comparisons, in either direction, has an interval of coverage 1 - 0.05/k without 0."
 )
 REPLICATES = 4000
 

@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from scantling.core.bundle import is_bundle
 from scantling.core.errors import TrainingError
 from scantling.core.files import write_json
 from scantling.run.bench_plan import PRETRAINED, Run
+
+FINISHED = "finished.json"
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class Job:
     def outcome(self) -> dict[str, Any] | None:
         """What an earlier call left, if nothing that decides it has changed since."""
         if not self.metrics:
-            return {"bundle": str(self.folder)} if is_bundle(self.folder / "train" / "bundle") else None
+            return {"bundle": str(self.folder)} if (self.folder / FINISHED).is_file() else None
         try:
             found = json.loads(self.record.read_text(encoding="utf-8"))
         except (OSError, ValueError):
@@ -90,6 +91,7 @@ def carry_out(job: Job, bundles: Mapping[str, str]) -> dict[str, Any]:
         write_json(job.record, outcome)
         return outcome
     if not job.metrics:
+        write_json(job.folder / FINISHED, about)
         return {"bundle": str(job.folder)}
     trained = time.perf_counter()
     test = measure(result.bundle, job.manifest, str(job.work / "cache"), job.metrics)

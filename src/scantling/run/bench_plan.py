@@ -1,7 +1,7 @@
 """The plan of a bench: a YAML file that names data sets, variants of a recipe, seeds, and the findings to look for.
 
-Keys: ``name``, ``summary``, ``paper``, ``recipe``, ``seeds``, ``metrics`` (the first decides the findings), ``settings``
-(overrides of the recipe in every run), ``data``, ``pretrain``, ``variants``, ``findings`` and ``remarks``.
+Keys: ``name``, ``summary``, ``paper``, ``recipe``, ``seeds``, ``metrics`` (the first decides the findings),
+``settings`` (overrides of the recipe in every run), ``data``, ``pretrain``, ``variants``, ``findings``, ``remarks``.
 
 A run is a data set, a variant and a seed. Its settings are those of the bench, then of the data set, then of the
 variant. In a recipe of several stages, ``task.*`` settings of the bench and of the data set go to the first stage. The
@@ -219,7 +219,9 @@ def _of(kind: Any, content: Any, where: str) -> Any:
     names = [f.name for f in fields(kind)]
     for key in content:
         if key not in names:
-            raise RecipeError(f"unknown key '{key}'{nearest(str(key), names)}", where=where, do=f"use {', '.join(names)}")
+            raise RecipeError(
+                f"unknown key '{key}'{nearest(str(key), names)}", where=where, do=f"use {', '.join(names)}"
+            )
     try:
         return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in content.items()})
     except TypeError as error:
@@ -234,9 +236,14 @@ def _finding(content: Any, where: str) -> Finding:
 
 def _check_names(plan: Plan, where: str) -> None:
     """Every name that is referred to must be there."""
-    values = [v for s in (plan, *plan.data.values(), *plan.variants.values()) for v in s.settings.values()]
+    overrides = [
+        plan.settings,
+        *(d.settings for d in plan.data.values()),
+        *(v.settings for v in plan.variants.values()),
+    ]
+    values = [v for settings in overrides for v in settings.values()]
     compared = [c for f in plan.findings.values() for c in f.comparisons]
-    wanted = [
+    wanted: list[tuple[str, Mapping[str, Any], list[str]]] = [
         ("variant", plan.variants, [BASE, *(c.better for c in compared), *(c.worse for c in compared)]),
         ("data set", plan.data, [d for v in plan.variants.values() for d in v.data]),
         ("data set", plan.data, [p.data for p in plan.pretrain.values()] + [c.data for c in compared]),
@@ -246,7 +253,9 @@ def _check_names(plan: Plan, where: str) -> None:
     for what, known, names in wanted:
         for name in names:
             if name not in known:
-                raise RecipeError(f"no {what} '{name}'{nearest(name, known)}", where=where, do=f"use {', '.join(known)}")
+                raise RecipeError(
+                    f"no {what} '{name}'{nearest(name, known)}", where=where, do=f"use {', '.join(known)}"
+                )
     if not plan.seeds or not plan.metrics:
         raise RecipeError("needs at least one seed and one metric", where=where)
 
