@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -36,7 +37,7 @@ def test_from_a_table_of_labels_to_predictions(phantoms, tmp_path):
     new = tmp_path / "new_images"
     new.mkdir()
     for file in source["file"].head(3):
-        (new / os.path.basename(file)).write_bytes(open(file, "rb").read())
+        shutil.copy(file, new)
     table, run = str(tmp_path / "retina.csv"), str(tmp_path / "run")
     small = ["--task.adapter.backbone", "resnet10t", "--task.adapter.weights", "none", "--data.image_size", "32",
              "--trainer.max_epochs", "1", "--trainer.accelerator", "cpu"]  # fmt: skip
@@ -44,7 +45,8 @@ def test_from_a_table_of_labels_to_predictions(phantoms, tmp_path):
         ["data", "import", "--layout", "csv", str(tmp_path / "labels.csv"), "--image", "file", "--label", "dr_grade",
          "--target", "grade", "--patient", "patient", "--site", "site", "-o", table],
         ["data", "check", table],
-        ["data", "split", table, "--by", "patient", "--stratify", "label", "--fractions", "0.7", "0.1", "0.2", "--seed", "0"],
+        ["data", "split", table, "--by", "patient", "--stratify", "label", "--fractions", "0.7", "0.1", "0.2",
+         "--seed", "0"],
         ["train", "dr_grading", "--data", table, "--out", run, *small],
         ["evaluate", run, "--data", table, "--split", "test", "--replicates", "100"],
         ["predict", run, str(new), "-o", str(tmp_path / "out")],

@@ -43,8 +43,8 @@ class KorniaPolicy(Policy):
 
         if not operations:
             raise RecipeError("no operation", where="policy.operations", do="name at least one of kornia.augmentation")
+        self.kornia: Any = known
         self.operations = [_made(known, *next(iter(operation.items()))) for operation in operations]
-        self.kornia = known
 
     def __call__(self, batch: TensorDict, generator: torch.Generator) -> TensorDict:
         """A batch of the same shapes, images float32 in [0, 1]; kornia's random numbers follow the generator."""
@@ -53,7 +53,7 @@ class KorniaPolicy(Policy):
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             keys = ["input", "mask"] if MASK in batch.keys() else ["input"]
-            chain = self.kornia.AugmentationSequential(
+            chain: torch.nn.Module = self.kornia.AugmentationSequential(
                 *self.operations, data_keys=keys, extra_args={"mask": {"resample": "nearest", "padding_mode": "zeros"}}
             )
             if MASK in batch.keys():

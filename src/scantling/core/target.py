@@ -105,14 +105,8 @@ def label_text(value: object) -> str | None:
 
 
 @dataclass(frozen=True)
-class Grade(Target):
-    """Ordinal grades 0 ... K-1: neighbouring grades are alike, and a confusion costs its squared distance."""
-
-    kind: ClassVar[str] = "grade"
-    objective: ClassVar[str] = "scantling.tasks.objectives.MSEGrade"
-    metrics: ClassVar[tuple[str, ...]] = (
-        "quadratic_weighted_kappa", "accuracy", "balanced_accuracy", "macro_f1", "auroc", "auprc", "kappa",
-    )  # fmt: skip
+class OneOf(Target):
+    """Exactly one of K names an image, in the manifest's column ``label``."""
 
     def encode(self, table: pd.DataFrame) -> np.ndarray:
         return _encode_column(self, table)
@@ -122,7 +116,18 @@ class Grade(Target):
 
 
 @dataclass(frozen=True)
-class Classes(Target):
+class Grade(OneOf):
+    """Ordinal grades 0 ... K-1: neighbouring grades are alike, and a confusion costs its squared distance."""
+
+    kind: ClassVar[str] = "grade"
+    objective: ClassVar[str] = "scantling.tasks.objectives.MSEGrade"
+    metrics: ClassVar[tuple[str, ...]] = (
+        "quadratic_weighted_kappa", "accuracy", "balanced_accuracy", "macro_f1", "auroc", "auprc", "kappa",
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Classes(OneOf):
     """One of K classes without order."""
 
     kind: ClassVar[str] = "class"
@@ -130,12 +135,6 @@ class Classes(Target):
     metrics: ClassVar[tuple[str, ...]] = (
         "balanced_accuracy", "accuracy", "macro_f1", "auroc", "auprc", "kappa",
     )  # fmt: skip
-
-    def encode(self, table: pd.DataFrame) -> np.ndarray:
-        return _encode_column(self, table)
-
-    def decode(self, probabilities: np.ndarray) -> list[str]:
-        return [self.names[i] for i in probabilities.argmax(1)]
 
 
 @dataclass(frozen=True)

@@ -5,13 +5,18 @@ Source: Huang et al. 2023, Diagnostics 13(10):1664 (preprocessing after the Kagg
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from PIL import Image, ImageFilter
 
 CONTRAST = 10
 """A pixel is foreground when any channel is more than this above the background."""
 
-_STRIP = 64
+_REACH = 2
+"""How far the 5x5 blur looks."""
+
+_STRIP = 16
 """Rows or columns looked at together. The answer does not depend on it: only how much of the image is blurred does."""
 
 
@@ -24,7 +29,7 @@ def field_of_view_box(image: np.ndarray) -> tuple[int, int, int, int]:
     ``H`` (the whole image, when it is portrait).
 
     The blur (Pillow's 5x5 ``BLUR``) is local and the box only asks for the first and last foreground row and column,
-    so only strips from the edges inwards are blurred; the result equals that of blurring the whole image.
+    so only strips from the edges inwards are blurred, and of these only where a pixel is bright enough; the result equals that of blurring the whole image.
 
     Args:
         image: uint8, ``(H, W, 3)``, ``(H, W, 1)`` or ``(H, W)``.
@@ -60,16 +65,38 @@ def _foreground_box(pixels: np.ndarray) -> tuple[int, int, int, int] | None:
             bright = (_blurred(pixels, *window) > level).any(axis=2)
             return start + np.flatnonzero(bright.any(axis=1 - axis))
 
-        forward = (found(s, min(s + _STRIP, size)) for s in range(0, size, _STRIP))
-        first = next((lines[0] for lines in forward if lines.size), None)
+        lines = _candidates(pixels, axis, inside, level)
+        first = _first(lines, lambda line: found(line, min(line + _STRIP, size)), 0, 1)
         if first is None:
             return None
-        backward = (found(max(s - _STRIP, 0), s) for s in range(size, 0, -_STRIP))
-        return int(first), int(next(lines[-1] for lines in backward if lines.size)) + 1
+        last = _first(lines[::-1], lambda line: found(max(line + 1 - _STRIP, 0), line + 1), -1, -1)
+        return first, size if last is None else last + 1
 
     rows = extent(0, height, (0, width))
     columns = extent(1, width, rows) if rows else None
     return (columns[0], rows[0], columns[1], rows[1]) if rows and columns else None
+
+
+def _candidates(pixels: np.ndarray, axis: int, inside: tuple[int, int], level: np.ndarray) -> np.ndarray:
+    """Lines that can hold foreground: the blur, a mean over 5x5, never exceeds the brightest pixel it sees."""
+    low, high = max(inside[0] - _REACH, 0), inside[1] + _REACH
+    if axis == 0:
+        brightest = pixels[:, low:high].reshape(len(pixels), -1).max(axis=1)
+    else:
+        brightest = pixels[low:high].max(axis=0).reshape(pixels.shape[1], -1).max(axis=1)
+    bright = brightest > level.min()
+    near = np.convolve(bright, np.ones(2 * _REACH + 1, dtype=np.int64), mode="same") if len(bright) > 4 else bright
+    return np.flatnonzero(near) if len(bright) > 4 else np.arange(len(bright))
+
+
+def _first(lines: np.ndarray, found: Callable[[int], np.ndarray], pick: int, step: int) -> int | None:
+    """The first line with foreground, looking at strips that begin at candidates."""
+    while lines.size:
+        hits = found(int(lines[0]))
+        if hits.size:
+            return int(hits[pick])
+        lines = lines[step * (lines - lines[0]) >= _STRIP]
+    return None
 
 
 def _blurred(pixels: np.ndarray, top: int, bottom: int, left: int, right: int) -> np.ndarray:

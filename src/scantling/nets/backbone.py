@@ -105,7 +105,7 @@ class Standardise(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Standardised images of the same shape."""
-        return (images - self.mean) / self.std
+        return images.sub(self.mean).mul_(1 / self.std)
 
 
 def create(name: str, inputs: Inputs, pretrained: bool, drop_path: float = 0.0, **options: Any) -> nn.Module:

@@ -23,7 +23,7 @@ from scantling.data.settings import DataSettings
 from scantling.metrics import segmentation
 from scantling.metrics.evaluation import evaluate_masks, evaluate_predictions
 from scantling.run.bundle import now, versions
-from scantling.run.model import Augmentation, Model, load
+from scantling.run.model import Augmentation, Model, load, pick_device
 from scantling.run.prepare import Prepared, prepare, read_manifest
 from scantling.run.records import columns_of, patient_codes, predictions_of
 from scantling.run.report import MaskExample, Mistake, ReportContent, render_text, write_report
@@ -113,11 +113,6 @@ def evaluate(
     return Evaluation(
         content, folder / f"evaluation_{split}.json", write_report(folder / "report.html", report), split, notices
     )
-
-
-def pick_device(name: str) -> torch.device:
-    """``auto`` is the GPU where there is one."""
-    return torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
 
 
 def open_for(model: Model, manifest: Manifest, cache: str | None) -> tuple[Prepared, list[str]]:

@@ -28,7 +28,7 @@ class TrainerSettings:
         checkpoint_minutes: write a checkpoint inside an epoch when this much time has gone by.
         checkpoint_steps: write a checkpoint inside an epoch every so many steps; left out, by time only.
         deterministic: use only operations that repeat themselves bit by bit.
-        channels_last: keep images in channels-last order in memory; faster on GPUs.
+        channels_last: keep images in channels-last order in memory; faster for convolutions in half precision.
         calibrate: fit a temperature to the validation set after training.
         loggers: more loggers, by class and settings, such as lightning.pytorch.loggers.WandbLogger.
         limit_train_batches: use only so many batches an epoch, for a quick try.

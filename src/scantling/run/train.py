@@ -160,6 +160,7 @@ def _train_stage(recipe: Recipe, stage: Stage, home: Path, resume: bool, progres
     inputs = measured_inputs(settings, prepared)
     train_rows, val_rows = prepared.rows("train"), prepared.rows("val")
     _require_labels(prepared, train_rows)
+    task.channels_last = trainer_settings.channels_last
     task.build(prepared.target, inputs, _counts(prepared, train_rows), trainer_settings.seed)
     task.policy = settings.policy
     notices = [*prepared.notices, *_warnings(task, stage)]

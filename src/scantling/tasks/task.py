@@ -18,7 +18,7 @@ from scantling.nets import torchvision_ops  # noqa: F401  (must run before light
 
 from lightning.pytorch import LightningModule  # isort: skip
 
-from scantling.core.batch import INDEX, LABEL, as_float
+from scantling.core.batch import IMAGE, INDEX, LABEL, as_float
 from scantling.core.build import import_object
 from scantling.core.errors import RecipeError, TrainingError
 from scantling.core.seams import Adapter, Inputs, Mixer, Objective, Policy
@@ -66,6 +66,7 @@ class Task(LightningModule, ABC):
         self.schedule_settings = schedule or ScheduleSettings()
         self.ema_decay = ema_decay
         self.policy: Policy | None = None
+        self.channels_last = False
         self.seed = 0
         self.steps_per_epoch = 1
         self.target: Target
@@ -89,6 +90,8 @@ class Task(LightningModule, ABC):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.adapter = self.factory(self.objective.outputs_for(target), inputs)
+        if self.channels_last:
+            self.adapter.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if self.ema_decay:
             self.averaged = copy.deepcopy(self.adapter).requires_grad_(False).eval()
 
@@ -132,6 +135,8 @@ class Task(LightningModule, ABC):
         batch = as_float(batch)
         if self.mixer is not None:
             batch = self.mixer(batch, generator)
+        if self.channels_last:
+            batch[IMAGE] = batch[IMAGE].contiguous(memory_format=torch.channels_last)
         loss = self.objective.loss(self.adapter(batch), batch)
         self.check_finite(loss, batch_idx)
         self.log("train_loss", loss.detach(), on_step=False, on_epoch=True, batch_size=len(batch), prog_bar=False)
