@@ -89,14 +89,16 @@ class Application:
         whole, fill = self._resamplings[step], self.settings.fill
         maps, shown, codes = whole.maps[part], whole.shown[part], whole.mirrored[part]
         if (codes < 0).all():
-            return warp(images, maps, shown, fill, masks, into)
+            return warp(images, maps, shown, fill, masks, into, self.settings.interpolation)
         pixels, classes = into or (torch.empty_like(images), None if masks is None else torch.empty_like(masks))
         for code in np.unique(codes):
             rows = (codes == code).nonzero()[0]
             at = torch.from_numpy(rows).to(images.device)
             some, some_masks = images[at], None if masks is None else masks[at]
             if code < 0:
-                some, some_masks = warp(some, maps[rows], shown[rows], fill, some_masks)
+                some, some_masks = warp(
+                    some, maps[rows], shown[rows], fill, some_masks, None, self.settings.interpolation
+                )
             else:
                 some = mirror(some, code)
                 some_masks = None if some_masks is None else mirror(some_masks, code)

@@ -17,7 +17,7 @@ from torch import Tensor
 from scantling.augment.apply import Application
 from scantling.augment.draws import draw
 from scantling.augment.plan import Operation, plan
-from scantling.augment.settings import Settings
+from scantling.augment.settings import Interpolation, Settings
 from scantling.core.batch import FELLOW_IMAGE, IMAGE, MASK
 from scantling.core.errors import RecipeError, nearest
 from scantling.core.recycling import Recycler
@@ -89,6 +89,7 @@ class FixedPolicy(Policy):
         blur_sigma: range of its standard deviation in pixels.
         order: operations in the order in which they are applied.
         fill: value of pixels that no part of the image reaches, in [0, 1]; masks get -1 there.
+        interpolation: bilinear, or nearest: half the time, and what the published pipeline's rotation does.
 
     Raises:
         RecipeError: a probability outside [0, 1], a strength out of range, an impossible ``order``.
@@ -119,6 +120,7 @@ class FixedPolicy(Policy):
         blur_sigma: tuple[float, float] = (0.1, 2.0),
         order: tuple[Operation, ...] = ("flip", "colour", "crop", "rotate", "translate"),
         fill: float = 0.0,
+        interpolation: Interpolation = "bilinear",
     ) -> None:
         self.settings = Settings(
             horizontal_flip=horizontal_flip,
@@ -140,6 +142,7 @@ class FixedPolicy(Policy):
             blur_sigma=blur_sigma,
             order=order,
             fill=fill,
+            interpolation=interpolation,
         )
         self._steps = plan(self.settings.order)
         self._memory = Recycler()

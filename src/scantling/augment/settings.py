@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 from scantling.augment.plan import OPERATIONS, Operation
 from scantling.core.errors import RecipeError, nearest
+
+Interpolation = Literal["bilinear", "nearest"]
 
 LIMITS = {
     "brightness": None,
@@ -46,6 +49,7 @@ class Settings:
     blur_sigma: tuple[float, float]
     order: tuple[Operation, ...]
     fill: float
+    interpolation: Interpolation
 
     def __post_init__(self) -> None:
         for name in ("crop_scale", "crop_ratio", "blur_sigma"):
@@ -59,6 +63,11 @@ class Settings:
         for name, value in self.probabilities.items():
             if not 0 <= value <= 1:
                 raise RecipeError(f"{value} is not a probability", where=name, do="use a number from 0 to 1")
+        if self.interpolation not in get_args(Interpolation):
+            raise RecipeError(
+                f"unknown interpolation '{self.interpolation}'{nearest(self.interpolation, get_args(Interpolation))}",
+                do=f"use {' or '.join(get_args(Interpolation))}",
+            )
         self._check_order()
 
     @property

@@ -25,8 +25,9 @@ def warp(
     fill: float,
     masks: Tensor | None = None,
     out: tuple[Tensor, Tensor | None] | None = None,
+    interpolation: str = "bilinear",
 ) -> tuple[Tensor, Tensor | None]:
-    """Resample images bilinearly and masks by nearest neighbour, wherever anything is visible.
+    """Resample images, and masks by nearest neighbour, wherever anything is visible.
 
     Args:
         images: ``(B, C, H, W)`` float, finite.
@@ -35,6 +36,7 @@ def warp(
         fill: value of image pixels that show nothing; mask pixels become -1.
         masks: ``(B, H, W)``, integers below 2**24.
         out: tensors of the results' shapes to write to.
+        interpolation: of the images, ``bilinear`` or ``nearest``.
 
     Returns:
         Images and masks of the same shapes.
@@ -50,7 +52,7 @@ def warp(
     grid = _grid(maps, (height, width), rows, columns, images.device)
     weight = _weight(shown, rows, columns, width, images.device)
     target = pixels[:, :, rows, columns]
-    sampled = F.grid_sample(images, grid, "bilinear", "border", align_corners=False)
+    sampled = F.grid_sample(images, grid, interpolation, "border", align_corners=False)
     if weight is None:
         target.copy_(sampled)
     elif fill == 0:

@@ -29,7 +29,8 @@ def field_of_view_box(image: np.ndarray) -> tuple[int, int, int, int]:
     ``H`` (the whole image, when it is portrait).
 
     The blur (Pillow's 5x5 ``BLUR``) is local and the box only asks for the first and last foreground row and column,
-    so only strips from the edges inwards are blurred, and of these only where a pixel is bright enough; the result equals that of blurring the whole image.
+    so only strips from the edges inwards are blurred, and of these only where a pixel is bright enough; the result
+    equals that of blurring the whole image.
 
     Args:
         image: uint8, ``(H, W, 3)``, ``(H, W, 1)`` or ``(H, W)``.
