@@ -394,9 +394,10 @@ def test_check_tells_errors_by_its_exit_code(capsys, phantom, tmp_path):
     assert any(p["severity"] == "error" and 3 in p["rows"] for p in report["problems"])
 
 
-def test_import_takes_the_layouts_options(capsys, phantom, tmp_path):
+def test_import_takes_the_layouts_options(capsys, phantom, tmp_path, monkeypatch):
     import pandas as pd
 
+    monkeypatch.setenv("COLUMNS", "200")
     source = tmp_path / "labels.csv"
     frame = pd.read_csv(phantom)
     pd.DataFrame({"file": frame["image"], "dr": frame["label"]}).to_csv(source, index=False)

@@ -165,8 +165,8 @@ def test_segmentation_trains_and_evaluates_through_the_same_seams(phantoms, tmp_
     table = Manifest.read(phantoms).table.assign(target="mask:background|vessel")
     Manifest(table, phantoms.parent).write(tmp_path / "vessels.csv")
     settings = {
-        "data.image_size": 64, "task.patch_size": 32, "task.patches": 2, "task.adapter.width": 8, "data.batch_size": 8,
-        "trainer.max_epochs": 6, "trainer.accelerator": "cpu", "task.optimizer.lr": 0.01,
+        "data.image_size": 64, "task.patch_size": 48, "task.patches": 2, "task.adapter.width": 8, "data.batch_size": 8,
+        "trainer.max_epochs": 12, "trainer.accelerator": "cpu", "task.optimizer.lr": 0.01,
     }  # fmt: skip
     result = train("segment", tmp_path / "vessels.csv", tmp_path / "run", overrides=settings, progress=False)
     content = evaluate(tmp_path / "run", tmp_path / "vessels.csv", "test", replicates=100).content

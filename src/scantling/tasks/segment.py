@@ -47,12 +47,12 @@ class Segment(Task):
         super().__init__(adapter, objective, mixer, optimizer, schedule, ema_decay)
         self.patch_size, self.patches, self.overlap = patch_size, patches, overlap
 
-    def training_step(self, batch: TensorDict, batch_idx: int) -> Tensor:
-        """Loss of random patches."""
-        if self.patch_size is not None:
-            generator = torch.Generator().manual_seed(self.step_seed(batch_idx) + 2)
-            batch = random_patches(batch, self.patch_size, self.patches, generator)
-        return super().training_step(batch, batch_idx)
+    def augment(self, batch: TensorDict, generator: torch.Generator) -> TensorDict:
+        """Patches of augmented images: cut last, so that they hold image, not the empty corners of a rotation."""
+        batch = super().augment(batch, generator)
+        if self.patch_size is None:
+            return batch
+        return random_patches(batch, self.patch_size, self.patches, generator)
 
     def validation_step(self, batch: TensorDict, batch_idx: int) -> None:
         """Pixel counts of every image, through the sliding window."""

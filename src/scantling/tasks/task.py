@@ -130,17 +130,20 @@ class Task(LightningModule, ABC):
         """Loss of a batch, after augmentation and mixing on the device."""
         generator = torch.Generator().manual_seed(self.step_seed(batch_idx))
         torch.manual_seed(self.step_seed(batch_idx) + 1)
-        if self.policy is not None:
-            batch = self.policy(batch, generator)
-        batch = as_float(batch)
-        if self.mixer is not None:
-            batch = self.mixer(batch, generator)
+        batch = self.augment(batch, generator)
         if self.channels_last:
             batch[IMAGE] = batch[IMAGE].contiguous(memory_format=torch.channels_last)
         loss = self.objective.loss(self.adapter(batch), batch)
         self.check_finite(loss, batch_idx)
         self.log("train_loss", loss.detach(), on_step=False, on_epoch=True, batch_size=len(batch), prog_bar=False)
         return loss
+
+    def augment(self, batch: TensorDict, generator: torch.Generator) -> TensorDict:
+        """The batch that is learned from, images float32 in [0, 1]: first the policy, then the mixer."""
+        if self.policy is not None:
+            batch = self.policy(batch, generator)
+        batch = as_float(batch)
+        return batch if self.mixer is None else self.mixer(batch, generator)
 
     def validation_step(self, batch: TensorDict, batch_idx: int) -> None:
         """Outputs of a batch, kept until the epoch ends."""
