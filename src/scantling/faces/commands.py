@@ -40,6 +40,7 @@ COMMANDS = Command(
         "predict": Command("Apply a trained model to images.", "predict"),
         "meter": Command("What a training step of a recipe costs: parameters, memory, operations.", "meter"),
         "export": Command("Write a trained model as ONNX.", "export"),
+        "bench": Command("Compare recipes and settings over data sets and seeds, as a plan says.", "bench"),
         "completion": Command("Print a completion script for bash or zsh.", "completion"),
     },
 )
