@@ -3,8 +3,8 @@
 Both give standardised, augmented training batches of the same photographs with the same operations: flips, brightness
 and contrast, resized crop, rotation, translation. The border of the photographs is cropped beforehand for both: for
 torchvision as the published recipe does it, into JPEG files of quality 100; for us by building the store. Both are
-measured with nearest-neighbour rotation, torchvision's default and the published recipe's, and with a bilinear one, which
-is our default. Epochs of the pipelines take turns, after a first one that is not counted.
+measured with nearest-neighbour rotation, the default of torchvision and the published recipe, and with a bilinear one,
+which is our default. Epochs of the pipelines take turns, after a first one that is not counted.
 
     python bench/input_pipeline.py [--size 512 --batch 16 --repeats 5]
 """

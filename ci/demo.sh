@@ -30,13 +30,13 @@ small=(--task.adapter.backbone test_resnet --data.image_size 128 --trainer.preci
 weights=none
 if [ -n "${new:-}" ]; then
   rm -rf "$here/phantoms" "$here/pretrained"
-  run scantling data phantom fundus --n 1000 --sites 4 --size 128 --prior balanced --degraded 0.2 --workers 2 -o "$here/phantoms"
+  run scantling data phantom fundus --n 2000 --sites 4 --size 128 --prior balanced --degraded 0.2 --workers 2 -o "$here/phantoms"
   run scantling train dr_grading --data "$here/phantoms/manifest.csv" --out "$here/pretrained" \
-    --task.adapter.weights none "${small[@]}" --task.optimizer.lr 0.02 --data.batch_size 32 --trainer.max_epochs 12
+    --task.adapter.weights none "${small[@]}" --task.optimizer.lr 0.02 --data.batch_size 32 --trainer.max_epochs 16
   weights=$here/pretrained
 fi
 run scantling train dr_grading --data "$here/retina.csv" --out "$here/run" \
-  --task.adapter.weights "$weights" "${small[@]}" --task.optimizer.lr 0.005 --trainer.max_epochs 15
+  --task.adapter.weights "$weights" "${small[@]}" --task.optimizer.lr 0.01 --trainer.max_epochs 25
 
 run scantling evaluate "$here/run" --data "$here/retina.csv" --split test
 

@@ -106,7 +106,7 @@ def _value(action: argparse.Action) -> str:
 def options_page() -> str:
     """Every option of a recipe, by the class that takes it."""
     from scantling import adapt
-    from scantling.augment.fixed import FixedPolicy
+    from scantling.augment import FixedPolicy, KorniaPolicy
     from scantling.data.settings import DataSettings
     from scantling.run.settings import TrainerSettings
     from scantling.tasks import objectives
@@ -121,7 +121,9 @@ def options_page() -> str:
         "recipe's file under the same names. A recipe brings its own values; `scantling train RECIPE --help` shows "
         "those. The column *default* is what holds where a recipe says nothing.",
         "## data", _class(DataSettings),
-        "### data.policy", "`scantling.augment.FixedPolicy`, the only augmentation policy so far.", _class(FixedPolicy),
+        "### data.policy", "`scantling.augment.FixedPolicy`, fast, for what most recipes need:", _class(FixedPolicy),
+        "`scantling.augment.KorniaPolicy`, for any other operation of kornia, such as elastic deformation:",
+        _class(KorniaPolicy),
         "## trainer", _class(TrainerSettings),
         "## task.optimizer", _class(OptimizerSettings),
         "## task.schedule", _class(ScheduleSettings),

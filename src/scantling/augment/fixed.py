@@ -89,7 +89,7 @@ class FixedPolicy(Policy):
         blur_sigma: range of its standard deviation in pixels.
         order: operations in the order in which they are applied.
         fill: value of pixels that no part of the image reaches, in [0, 1]; masks get -1 there.
-        interpolation: bilinear, or nearest: half the time, and what the published pipeline's rotation does.
+        interpolation: bilinear, or nearest: faster, and what the rotation of the published pipeline does.
 
     Raises:
         RecipeError: a probability outside [0, 1], a strength out of range, an impossible ``order``.
