@@ -60,7 +60,7 @@ def test_from_a_table_of_labels_to_predictions(phantoms, tmp_path):
     assert not UNUSED & set(modules), "modules that this recipe does not use"
     split = pd.read_csv(table)
     assert split.groupby("patient")["split"].nunique().max() == 1
-    assert json.loads((tmp_path / "run/train/timing.json").read_text())["first_step_seconds"] > 0
+    assert json.loads((tmp_path / "run/train/timing.json").read_text())["until_first_step_seconds"] > 0
     assert (tmp_path / "run" / "report.html").stat().st_size > 10_000
     predictions = pd.read_csv(next((tmp_path / "out").glob("*.csv")))
     assert len(predictions) == 3

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -34,7 +33,7 @@ def run(arguments: argparse.Namespace) -> None:
         raise DataError("no such file", where=arguments.data, do="name a manifest with --data FILE")
     if arguments.data is None and not names_data(path, arguments.overrides):
         raise DataError("no data given", do="name a manifest with --data FILE; make one with `scantling data import`")
-    from scantling.run.train import train
+    from scantling.run.train import is_worker, train
 
     result = train(
         arguments.recipe,
@@ -44,7 +43,7 @@ def run(arguments: argparse.Namespace) -> None:
         overrides=arguments.overrides,
         progress=not arguments.quiet,
     )
-    if int(os.environ.get("LOCAL_RANK", "0")) == 0:
+    if not is_worker():
         print(result.summary())
         print(f"run: {result.folder}")
 

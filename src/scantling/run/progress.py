@@ -24,6 +24,7 @@ class Progress(Callback):
 
     def __init__(self, stage: str, monitor: str, quiet: bool = False) -> None:
         self.stage, self.monitor, self.quiet = stage, monitor.removeprefix("val_"), quiet
+        self.reached: float | None = None
         self.first_step: float | None = None
         self._bar: Bar | None = None
         self._started = time.monotonic()
@@ -44,6 +45,10 @@ class Progress(Callback):
         self._bar.start()
         total = int(trainer.num_training_batches * (trainer.max_epochs or 1))
         self._bar.add_task(self.stage, total=total, completed=self._done)
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        """Remember when the first step began."""
+        self.reached = self.reached or time.time()
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from scantling.run.settings import TrainerSettings
     from scantling.tasks.task import Task
 
-PROCESS_START = time.time() - time.process_time()
+IMPORTED = time.time()
 RECIPE, TIMING = "recipe.yaml", "timing.json"
 
 
@@ -96,7 +96,7 @@ def train(
     named = [] if data is None else ["--data.manifest", str(data)]
     checked = resolve(recipe, [*_as_list(overrides), *named])
     folder = Path(out) if out is not None else Path("runs") / checked.name
-    worker = int(os.environ.get("LOCAL_RANK", "0")) > 0
+    worker = is_worker()
     if not worker:
         _claim(folder, checked, resume)
     bundles: dict[str, Path] = {}
@@ -153,7 +153,7 @@ def _train_stage(recipe: Recipe, stage: Stage, home: Path, resume: bool, progres
     settings: DataSettings = built.data
     trainer_settings: TrainerSettings = built.trainer
     manifest = read_manifest(settings.manifest)
-    chief = int(os.environ.get("LOCAL_RANK", "0")) == 0
+    chief = not is_worker()
     wants = _wants(stage)
     shown = _decoding(stage.name) if progress and chief else None
     prepared = prepare(settings, manifest, wants, seed=trainer_settings.seed, progress=shown)
@@ -184,9 +184,28 @@ def _train_stage(recipe: Recipe, stage: Stage, home: Path, resume: bool, progres
     _fit(trainer, task, Epochs(train_loader, trainer), Batches(val_loader), keeper, resume)
     if trainer.global_rank == 0:
         _finish(recipe, stage, home, task, prepared, inputs, trainer_settings, keeper.best, progress)
-        if bar.first_step is not None:
-            write_json(home / TIMING, {"first_step_seconds": round(bar.first_step - PROCESS_START, 2)})
+        if bar.reached is not None and bar.first_step is not None:
+            begun = process_start()
+            moments = {"until_first_step_seconds": bar.reached, "until_first_step_done_seconds": bar.first_step}
+            write_json(home / TIMING, {name: round(moment - begun, 2) for name, moment in moments.items()})
+    trainer.strategy.barrier("bundle")
     return notices
+
+
+def process_start() -> float:
+    """When this process began, in seconds since 1970; where the system does not tell, when this module was imported."""
+    try:
+        ticks = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
+        uptime = float(Path("/proc/uptime").read_text().split()[0])
+    except (OSError, ValueError, IndexError):
+        return IMPORTED
+    return time.time() - uptime + ticks / os.sysconf("SC_CLK_TCK")
+
+
+def is_worker() -> bool:
+    """Whether another process of the same training prints and writes: this one is not the first on the first machine."""
+    ranks = ("LOCAL_RANK", "NODE_RANK", "GROUP_RANK", "RANK", "SLURM_PROCID")
+    return any(int(os.environ.get(name) or 0) > 0 for name in ranks)
 
 
 class Epochs:
