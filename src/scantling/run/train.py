@@ -203,7 +203,7 @@ def process_start() -> float:
 
 
 def is_worker() -> bool:
-    """Whether another process of the same training prints and writes: this one is not the first on the first machine."""
+    """Whether another process of the same training prints and writes: this is not the first on the first machine."""
     ranks = ("LOCAL_RANK", "NODE_RANK", "GROUP_RANK", "RANK", "SLURM_PROCID")
     return any(int(os.environ.get(name) or 0) > 0 for name in ranks)
 
