@@ -33,7 +33,8 @@ def run(arguments: argparse.Namespace) -> None:
         raise DataError("no such file", where=arguments.data, do="name a manifest with --data FILE")
     if arguments.data is None and not names_data(path, arguments.overrides):
         raise DataError("no data given", do="name a manifest with --data FILE; make one with `scantling data import`")
-    from scantling.run.train import is_worker, train
+    from scantling.run.ranks import is_worker
+    from scantling.run.train import train
 
     result = train(
         arguments.recipe,

@@ -9,7 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from lightning.pytorch.callbacks import Checkpoint
+
+from scantling.nets import torchvision_ops  # noqa: F401  (must run before lightning imports torchvision)
+
+from lightning.pytorch.callbacks import Checkpoint  # isort: skip
 
 from scantling.core.errors import TrainingError
 from scantling.core.files import writing

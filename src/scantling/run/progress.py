@@ -6,7 +6,9 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from lightning.pytorch.callbacks import Callback
+from scantling.nets import torchvision_ops  # noqa: F401  (must run before lightning imports torchvision)
+
+from lightning.pytorch.callbacks import Callback  # isort: skip
 
 if TYPE_CHECKING:
     from lightning.pytorch import LightningModule, Trainer

@@ -22,6 +22,7 @@ from scantling.core.seams import Inputs
 from scantling.metrics.evaluation import evaluate_predictions
 from scantling.run.bundle import now, save_bundle, versions
 from scantling.run.prepare import Prepared, measured_inputs, prepare, read_manifest
+from scantling.run.ranks import is_worker
 from scantling.run.recipe import Recipe, Stage, refer, resolve
 from scantling.run.records import predictions_of
 
@@ -200,12 +201,6 @@ def process_start() -> float:
     except (OSError, ValueError, IndexError):
         return IMPORTED
     return time.time() - uptime + ticks / os.sysconf("SC_CLK_TCK")
-
-
-def is_worker() -> bool:
-    """Whether another process of the same training prints and writes: this is not the first on the first machine."""
-    ranks = ("LOCAL_RANK", "NODE_RANK", "GROUP_RANK", "RANK", "SLURM_PROCID")
-    return any(int(os.environ.get(name) or 0) > 0 for name in ranks)
 
 
 class Epochs:
