@@ -30,8 +30,8 @@ from scantling.run.bundle import versions
 DATA = "SCANTLING_DATA"
 WORK = Path("build") / "bench"
 TEST_ONCE = (
-    "Weights are chosen on the validation split (best epoch); the test split is measured once, after training, and "
-    "chooses nothing."
+    "Weights are chosen on the validation split (best epoch); each run is measured on the test split once, "
+    "after training. Where a data set joined the plan after results of others were seen, the remarks say so."
 )
 
 Carry = Callable[[Job, Mapping[str, str]], dict[str, Any]]
