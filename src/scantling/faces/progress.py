@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from scantling.core.clock import clock
+
 Told = Callable[[int, int], None]
 """Called with what is done and what there is in all."""
 
@@ -53,14 +55,3 @@ class _Lines:
         speed = (done - self._first) / max(now - self._began, 1e-9)
         left = f", {clock((total - done) / speed)} left" if speed > 0 else ""
         print(f"{self.text} {done}/{total}{left}", file=sys.stderr, flush=True)
-
-
-def clock(seconds: float) -> str:
-    """Seconds as ``m:ss`` or ``h:mm:ss``.
-
-    >>> clock(75), clock(3725)
-    ('1:15', '1:02:05')
-    """
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

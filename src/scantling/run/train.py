@@ -485,7 +485,7 @@ def _best_row(path: Path, names: Sequence[str]) -> dict[str, Any]:
 
 
 def _decoding(stage: str) -> Any:
-    from scantling.run.progress import clock
+    from scantling.core.clock import clock
 
     started, last = time.monotonic(), [0.0]
 
