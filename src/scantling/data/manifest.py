@@ -30,6 +30,7 @@ import pandas as pd
 from scantling.core.errors import DataError, nearest
 from scantling.core.files import writing
 from scantling.core.target import Target, target_of
+from scantling.data.readers.region import parse_region
 from scantling.data.table import read_table
 
 SPLITS = ("train", "val", "test")
@@ -228,13 +229,16 @@ class Manifest:
 
 
 def split_part(value: str) -> tuple[str, str | None]:
-    """The file and the part named behind ``#``, where the file is one that holds parts.
+    """The file and the part named behind ``#``: an array, a plane, or a box of pixels.
 
     >>> split_part("a/retina.npz#train_images"), split_part("cell #3.png")
     (('a/retina.npz', 'train_images'), ('cell #3.png', None))
+    >>> split_part("smear.jpg#xywh=275,186,72,72")
+    ('smear.jpg', 'xywh=275,186,72,72')
     """
     file, mark, part = value.rpartition("#")
-    return (file, part or None) if mark and file.lower().endswith(CONTAINERS) else (value, None)
+    named = bool(mark) and (file.lower().endswith(CONTAINERS) or parse_region(part) is not None)
+    return (file, part or None) if named else (value, None)
 
 
 def relative_to(path: Path, folder: Path) -> str:

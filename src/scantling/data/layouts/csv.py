@@ -10,6 +10,7 @@ import pandas as pd
 
 from scantling.core.errors import DataError
 from scantling.data.readers import is_image
+from scantling.data.readers.region import Region
 from scantling.data.table import read_table
 from scantling.data.wording import listed, require_column, splits_from
 
@@ -35,6 +36,9 @@ def load(
     mask_folder: str | os.PathLike[str] | None = None,
     suffix: str = "",
     keep: str | Sequence[str] | None = None,
+    x: str | None = None,
+    y: str | None = None,
+    box: int | None = None,
 ) -> pd.DataFrame:
     """Rows of a table. A column that already bears one of our names need not be given.
 
@@ -57,6 +61,9 @@ def load(
         mask_folder: the same for masks, with ``masks/``.
         suffix: end of the file names, where the table leaves it out: ``.png``.
         keep: further columns to keep.
+        x: column of the horizontal centre of a box in pixels, for rows that are parts of images: cells, lesions.
+        y: column of its vertical centre.
+        box: side of the box in pixels.
     """
     source = _table_in(source) if source.is_dir() else source
     number = _number(pixel_spacing)
@@ -67,10 +74,13 @@ def load(
     given = {name: str(column) for name, column in asked.items() if column is not None}
     table = read_table(source, {image, *given.values(), *_TAKEN})
     wanted, kept = listed(findings), listed(keep)
-    for column in (image, *given.values(), *wanted, *kept):
+    centre = _centre_columns(x, y, box)
+    for column in (image, *given.values(), *wanted, *kept, *centre):
         require_column(table, column, source)
     taken = {name: name for name in _TAKEN if name in table and name not in wanted} | given
     out = pd.DataFrame({"image": _paths(table[image], source, image_folder, "images", suffix)})
+    if centre and box:
+        out["image"] = _boxes(out["image"], table[centre[0]], table[centre[1]], int(box), source)
     for name, column in taken.items():
         out[name] = table[column]
     if number is not None:
@@ -86,6 +96,24 @@ def load(
             out[name] = table[name]
     out["target"] = target or _suggested(out)
     return out.assign(**{name: table[name] for name in kept})
+
+
+def _centre_columns(x: str | None, y: str | None, box: int | None) -> tuple[str, ...]:
+    if x is None and y is None and box is None:
+        return ()
+    if x is None or y is None or box is None or int(box) < 1:
+        raise DataError("boxes need three options", do="give x and y, columns of centres, and box, the side")
+    return x, y
+
+
+def _boxes(paths: pd.Series, x: pd.Series, y: pd.Series, side: int, source: Path) -> pd.Series:
+    """Paths with the box round each centre."""
+    left, top = (pd.to_numeric(c, errors="coerce").sub(side / 2).round() for c in (x, y))
+    wrong = (left.isna() | top.isna()).to_numpy().nonzero()[0]
+    if len(wrong):
+        raise DataError("no number as the centre of a box", where=f"{source}, row {wrong[0] + 2}", do="correct it")
+    boxes = [Region(int(a), int(b), side, side) for a, b in zip(left, top, strict=True)]
+    return pd.Series([f"{p}#{b}" for p, b in zip(paths, boxes, strict=True)], index=paths.index)
 
 
 def _suggested(table: pd.DataFrame) -> str:

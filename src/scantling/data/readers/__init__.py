@@ -6,6 +6,7 @@ a file of that format is met. A reader module has ``read(path, part, frame) -> P
 from __future__ import annotations
 
 import importlib
+from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -14,6 +15,7 @@ import numpy as np
 
 from scantling.core.errors import DataError
 from scantling.data.readers.picture import Picture, natural_range
+from scantling.data.readers.region import cut, parse_region
 
 __all__ = ["READERS", "Picture", "count_frames", "is_image", "natural_range", "read_mask", "read_picture"]
 
@@ -33,14 +35,15 @@ def read_picture(path: Path, part: str | None = None, frame: int | None = None) 
 
     Args:
         path: the file.
-        part: array of an ``.npz``, plane of a NIfTI volume (``axial``, ``coronal``, ``sagittal``).
+        part: array of an ``.npz``, plane of a NIfTI volume (``axial``, ``coronal``, ``sagittal``), or a box in pixels
+            (``xywh=left,top,width,height``) of a picture in another format.
         frame: slice, frame, page or array row; None for the first.
 
     Raises:
         DataError: no such file, an unknown format, a part or frame that the file does not have, or a file that cannot
             be decoded to its end; the error names the file.
     """
-    return _call("read", Path(path), part, frame)
+    return _region_or_whole(Path(path), part, frame)
 
 
 def count_frames(path: Path, part: str | None = None) -> int:
@@ -70,7 +73,7 @@ def read_mask(path: Path, part: str | None = None, frame: int | None = None, num
     Raises:
         DataError: as :func:`read_picture`; a value that is no class; colours where class numbers are expected.
     """
-    picture = _call("read", Path(path), part, frame, mask=True)
+    picture = _region_or_whole(Path(path), part, frame, mask=True)
     pixels = np.nan_to_num(picture.pixels) if picture.pixels.dtype.kind == "f" else picture.pixels
     if num_classes == 2:
         values = pixels.max(axis=2)
@@ -111,6 +114,21 @@ def _reader(path: Path) -> ModuleType:
             do=f"convert it to one of {', '.join(READERS)}",
         )
     return importlib.import_module(f"{__name__}.{name}")
+
+
+def _region_or_whole(path: Path, part: str | None, frame: int | None, mask: bool = False) -> Picture:
+    region = parse_region(part)
+    options = {"mask": True} if mask else {}
+    if region is None:
+        return _call("read", path, part, frame, **options)
+    changed = path.stat().st_mtime_ns if path.is_file() else 0
+    return cut(_recent(path, frame, mask, changed), region)
+
+
+@lru_cache(maxsize=8)
+def _recent(path: Path, frame: int | None, mask: bool, changed: int) -> Picture:
+    """A whole picture, decoded once for all the regions that are asked for one after the other."""
+    return _call("read", path, None, frame, **({"mask": True} if mask else {}))
 
 
 def _call(function: str, path: Path, *arguments: object, **options: object) -> Any:
