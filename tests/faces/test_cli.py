@@ -15,10 +15,10 @@ from scantling import __version__
 from scantling.cli import main
 from scantling.core.errors import ScantlingError, TrainingError
 from scantling.faces import commands, completion, docs
-from scantling.faces import progress as progress_module
 from scantling.faces.parser import Parser
 from scantling.faces.recipe_files import recipe_paths
 from scantling.faces.recipe_options import common_keys
+from scantling.run import telling
 
 HEAVY = ("torch", "numpy", "pandas", "jsonargparse", "rich", "lightning", "PIL", "matplotlib", "scipy", "tensordict")
 LEAVES = dict(completion._leaves(commands.COMMANDS, ()))
@@ -470,8 +470,8 @@ def test_completion_knows_every_verb_and_option():
 
 def test_progress_is_quiet_for_what_is_quick_and_rare_for_what_is_slow(capsys, monkeypatch):
     now = [0.0]
-    monkeypatch.setattr(progress_module.time, "monotonic", lambda: now[0])
-    with progress_module.progress("reading") as told:
+    monkeypatch.setattr(telling.time, "monotonic", lambda: now[0])
+    with telling.counting("reading") as told:
         for done in range(1, 101):
             now[0] += 0.25
             told(done, 100)

@@ -72,7 +72,7 @@ def mlp() -> nn.Module:
 
 
 def costs(metering: Metering) -> dict[str, object]:
-    return {k: v for k, v in asdict(metering).items() if k not in {"seconds", "method"}}
+    return {k: v for k, v in asdict(metering).items() if k not in {"seconds", "method", "step_seconds"}}
 
 
 # --- figures that MemTracker, the profiler and a hand-written counter gave for the same networks ----------------------
@@ -391,6 +391,23 @@ def test_plain_tensor_attributes_follow_the_network():
             return self.layer(x) * self.scale
 
     assert measure_training(Scaled, lambda: {"image": torch.rand(4, 8)}, lambda m, b: m(b["image"]).sum()).images == 4
+
+
+@pytest.mark.parametrize("device", ["fake", "cpu"])
+@pytest.mark.parametrize("made", ["before", "on demand"])
+def test_tensors_that_a_network_knows_but_does_not_compute_with_are_not_counted(device, made):
+    class Standing(nn.Linear):
+        def __init__(self) -> None:
+            super().__init__(8, 2)
+            with torch.device("cpu"):
+                self.below = [{"weight": torch.ones(1000)}]
+
+    module = Standing()
+    build = (lambda: module) if made == "before" else Standing
+    alone, standing = (
+        measure_training(b, lambda: torch.rand(4, 8), squares, device=device) for b in (lambda: nn.Linear(8, 2), build)
+    )
+    assert costs(standing) == costs(alone)
 
 
 def test_a_step_that_needs_values_says_so():

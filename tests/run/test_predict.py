@@ -250,10 +250,10 @@ def test_pairs_of_eyes_see_the_fellow_eye_of_the_manifest_or_of_the_names(folder
     model = load(bundle)
 
     def score(eye: str, fellow: str | None) -> float:
-        image = model.read([folder / eye])
+        image = model.read([folder / eye])["image"]
         fields = {"image": image, "fellow_image": image, "fellow_present": torch.tensor([fellow is not None])}
         if fellow is not None:
-            fields["fellow_image"] = model.read([folder / fellow])
+            fields["fellow_image"] = model.read([folder / fellow])["image"]
         return float(model.outputs(TensorDict(fields, batch_size=[1])))
 
     table = predict(bundle, manifest_of(folder), device="cpu").table

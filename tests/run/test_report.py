@@ -11,8 +11,10 @@ import pytest
 from scantling.core.target import make_target
 from scantling.metrics import Predictions, evaluate_masks, evaluate_predictions
 from scantling.run import report_charts
-from scantling.run.report import MaskExample, Mistake, ReportContent, render_text, write_report
+from scantling.run.report import write_report
+from scantling.run.report_content import MaskExample, Mistake, ReportContent
 from scantling.run.report_pictures import MASK_COLOURS, as_colour, with_mask, with_saliency
+from scantling.run.report_text import render_text
 
 NAMES = ("none", "mild", "moderate", "severe", "proliferative")
 VOID = {"meta", "img", "br", "link", "input", "hr"}

@@ -9,6 +9,9 @@ field               shape, dtype                meaning
 ``index``           ``(B,)`` int64              row of the manifest
 ``fellow_image``    as ``image``                the other eye of the same patient (the eye itself, where missing)
 ``fellow_present``  ``(B,)`` bool               whether ``fellow_image`` is really another eye
+``frozen_image``    ``(B, C, h, w)``            the image at the size that a frozen network sees, as ``image``
+``frozen_keys``     ``(B, L, H, T, dh)``        keys of a frozen transformer: blocks, heads, kept tokens, head width
+``frozen_values``   as ``frozen_keys``          values of the same tokens
 ``weight``          ``(B,)`` float32            weight of a sample in the loss, 1 when absent
 ==================  ==========================  =============================================================
 
@@ -28,13 +31,19 @@ MASK = "mask"
 INDEX = "index"
 FELLOW_IMAGE = "fellow_image"
 FELLOW_PRESENT = "fellow_present"
+FROZEN_IMAGE = "frozen_image"
+FROZEN_KEYS = "frozen_keys"
+FROZEN_VALUES = "frozen_values"
 WEIGHT = "weight"
+
+IMAGES = (IMAGE, FELLOW_IMAGE, FROZEN_IMAGE)
+"""Fields that hold pixels in colour or grey."""
 
 
 def as_float(batch: TensorDict) -> TensorDict:
     """A batch whose uint8 images are float32 in [0, 1]; float images stay as they are."""
     batch = batch.clone(recurse=False)
-    for field in (IMAGE, FELLOW_IMAGE):
+    for field in IMAGES:
         if field in batch.keys() and not batch[field].is_floating_point():
             batch[field] = batch[field].float().div_(255.0)
     return batch

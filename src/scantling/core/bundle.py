@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from scantling.core.seams import Adapter, Objective
+
 FORMAT = 1
 META, WEIGHTS, CARD = "bundle.json", "model.safetensors", "README.md"
 
@@ -107,3 +109,19 @@ def write_bundle(folder: Path, meta: Mapping[str, Any], state: Mapping[str, Tens
     save_file(tensors, folder / WEIGHTS)
     write_json(folder / META, {"format": FORMAT, **meta})
     write_text(folder / CARD, card)
+
+
+def put_learned(adapter: Adapter, objective: Objective, state: Mapping[str, Tensor]) -> None:
+    """Put the tensors ``adapter.*`` and ``objective.*`` of a bundle into a network and its objective.
+
+    Raises:
+        RuntimeError: one is missing, of another shape, or not known.
+    """
+    given = {k.removeprefix("adapter."): v for k, v in state.items() if k.startswith("adapter.")}
+    missing = sorted(adapter.learned_state().keys() - given.keys())
+    if missing:
+        raise RuntimeError(f"missing: {', '.join(missing[:3])}")
+    unknown = adapter.load_state_dict(given, strict=False).unexpected_keys
+    if unknown:
+        raise RuntimeError(f"not known: {', '.join(unknown[:3])}")
+    objective.load_state_dict({k.removeprefix("objective."): v for k, v in state.items() if k.startswith("objective.")})

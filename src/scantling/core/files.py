@@ -87,6 +87,11 @@ def os_error(error: OSError, path: object) -> ScantlingError:
     return ScantlingError(error.strerror or str(error), where=path, do="check the path and its permissions")
 
 
+def cache_folder(folder: str | os.PathLike[str] | None = None) -> Path:
+    """The folder given, else ``$SCANTLING_CACHE``, else ``~/.cache/scantling``."""
+    return Path(folder or os.environ.get("SCANTLING_CACHE") or Path.home() / ".cache" / "scantling").absolute()
+
+
 def _umask() -> int:
     """The mask of permissions of new files: only setting it tells it, which two threads must not do at once."""
     with _READING_UMASK:

@@ -8,6 +8,7 @@ passed in, never global. ``docs/add-a-method.md`` walks through one.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from tensordict import TensorDict
     from torch import Tensor
 
+    from scantling.core.frozen import Frozen
     from scantling.core.target import Target
 
 
@@ -56,6 +58,29 @@ class Derivation(ABC):
     def __call__(self, images: Tensor) -> dict[str, Tensor]:
         """Fields ``{name: (B, ...)}`` from ``images (B, C, H, W)``, uint8."""
 
+    def fields(self, channels: int) -> dict[str, tuple[str, tuple[int, ...]]]:
+        """Type and shape of one row of every field, ``{name: (dtype, shape)}``, without computing anything."""
+        raise NotImplementedError(f"{type(self).__name__} does not say what it gives")
+
+
+@dataclass(frozen=True)
+class View:
+    """Each image once more at another size, for adapters that look twice.
+
+    Args:
+        field: batch field of its pixels, ``(B, C, height, width)``, cropped like the image.
+        size: height and width in pixels.
+        derivation: computed from the pixels once and kept; its fields then stand in a batch where the pixels would.
+            Where an image is met for the first time, as in prediction, the pixels are given.
+        codes: mirrored forms of each image that the fields hold along their first dimension: 0 the image as it is, 1
+            mirrored left to right, 2 upside down, 3 both. A training batch holds one of them, and the image likewise.
+    """
+
+    field: str
+    size: tuple[int, int]
+    derivation: Derivation | None = None
+    codes: tuple[int, ...] = (0,)
+
 
 class Adapter(nn.Module, ABC):
     """A network with its head, and which of its parameters learn.
@@ -65,10 +90,17 @@ class Adapter(nn.Module, ABC):
     """
 
     wants: tuple[str, ...] = ()
+    frozen: Frozen | None = None
+    """The frozen network that it stands on; None where all of it is its own."""
 
     def __init__(self, outputs: int, inputs: Inputs) -> None:
         super().__init__()
         self.outputs, self.inputs = outputs, inputs
+
+    @classmethod
+    def views(cls, settings: Mapping[str, Any], inputs: Inputs) -> tuple[View, ...]:
+        """Further looks at every image that an adapter with these settings takes, known before it is built."""
+        return ()
 
     @abstractmethod
     def forward(self, batch: TensorDict) -> Tensor:
@@ -85,6 +117,24 @@ class Adapter(nn.Module, ABC):
     def learnable(self) -> Iterator[tuple[str, nn.Parameter]]:
         """Names and parameters that learn; the rest stay frozen and may stay out of a bundle."""
         return ((n, p) for n, p in self.named_parameters() if p.requires_grad)
+
+    def learned_state(self) -> dict[str, Tensor]:
+        """The tensors that a bundle keeps: all of them, or, on a frozen network, what does not belong to it.
+
+        That is what learns, and the buffers of modules in which something learns.
+        """
+        state = self.state_dict()
+        if self.frozen is None:
+            return state
+        learnable = {name for name, _ in self.learnable()}
+        homes = {name.rpartition(".")[0] for name in learnable}
+        buffers = {name for name, _ in self.named_buffers() if name.rpartition(".")[0] in homes}
+        return {name: tensor for name, tensor in state.items() if name in learnable or name in buffers}
+
+    def share(self) -> float:
+        """Share of the parameters that learn, in [0, 1], counted as the method's paper counts it."""
+        learnable = sum(p.numel() for _, p in self.learnable())
+        return learnable / max(1, sum(p.numel() for p in self.parameters()))
 
 
 class Objective(nn.Module, ABC):

@@ -9,7 +9,7 @@ from pathlib import Path
 from shutil import rmtree
 
 from scantling.core.errors import DataError
-from scantling.core.files import os_error
+from scantling.core.files import cache_folder, os_error
 from scantling.data.records import is_filling, load_records, locked
 
 _KEY = re.compile(r"[0-9a-f]{32}")
@@ -32,11 +32,6 @@ class Summary:
     bytes: int
     seconds: float
     complete: bool
-
-
-def cache_folder(folder: str | os.PathLike[str] | None = None) -> Path:
-    """The folder given, else ``$SCANTLING_CACHE``, else ``~/.cache/scantling``."""
-    return Path(folder or os.environ.get("SCANTLING_CACHE") or Path.home() / ".cache" / "scantling").absolute()
 
 
 def store_folders(place: Path) -> list[Path]:

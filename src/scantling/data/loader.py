@@ -15,6 +15,7 @@ from scantling.core.batch import FELLOW_IMAGE, FELLOW_PRESENT, IMAGE, INDEX, LAB
 from scantling.core.errors import RecipeError
 from scantling.core.target import MISSING_INDEX
 from scantling.data.images import Held, ImageSource
+from scantling.data.joined import Joined, mirrored
 from scantling.data.preprocess import UNKNOWN
 from scantling.data.samplers import Even, Sampler, epoch_order, rank_share
 
@@ -26,8 +27,9 @@ class Loader:
 
     A batch is a ``TensorDict`` of batch size ``[B]`` with ``index`` (row of the manifest), ``label`` where labels are
     given, and the fields of the data: ``image`` uint8 ``(B, C, H, W)``, ``mask`` int64 ``(B, H, W)`` with -1 where
-    unknown, derived fields as they are. With ``fellows`` it has ``fellow_image`` and ``fellow_present``; an eye without
-    a fellow is its own, marked False. With ``weights`` it has ``weight``.
+    unknown, derived fields as they are; where these were derived from mirrored forms of the images, too, a training
+    batch shows each image in one of its forms, drawn anew in every epoch. With ``fellows`` it has ``fellow_image`` and
+    ``fellow_present``; an eye without a fellow is its own, marked False. With ``weights`` it has ``weight``.
 
     Which rows a batch holds depends on the seed, the epoch and the step alone: a run goes on at any step with
     :meth:`start_at`, and with several ranks each takes its share of the same order. In training (every sampler but
@@ -75,6 +77,8 @@ class Loader:
         if batch_size < 1 or not 0 <= rank < world_size:
             raise RecipeError(f"batch size {batch_size}, rank {rank} of {world_size}", do="give a batch size from 1")
         self._source: ImageSource = Held(data) if isinstance(data, TensorDict) else data
+        forms = isinstance(data, Joined) and len(data.codes) > 1 and sampler != "sequential"
+        self._codes = torch.tensor(data.codes) if forms and isinstance(data, Joined) else None
         self.rows, self.batch_size, self.sampler, self.seed = rows, batch_size, sampler, seed
         self.labels, self.fellows, self.weights, self.fields = labels, fellows, weights, fields
         self.decay, self.rank, self.world_size, self.drop_last = decay, rank, world_size, drop_last
@@ -109,7 +113,7 @@ class Loader:
 
     def batch(self, rows: Tensor) -> TensorDict:
         """The batch of ``rows (B,)`` of the manifest."""
-        out = self._source.gather(rows, self.fields)
+        out = self._gather(rows)
         out[INDEX] = rows
         mask = out.get(MASK, None)
         if mask is not None:
@@ -123,6 +127,17 @@ class Loader:
             out[FELLOW_PRESENT] = fellow >= 0
             out[FELLOW_IMAGE] = self._source.gather(torch.where(fellow >= 0, fellow, rows), [IMAGE])[IMAGE]
         return out.pin_memory() if self.pin_memory else out
+
+    def _gather(self, rows: Tensor) -> TensorDict:
+        if self._codes is None or not isinstance(self._source, Joined):
+            return self._source.gather(rows, self.fields)
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
+        forms = torch.randint(len(self._codes), (len(self._source),), generator=generator)[rows]
+        out = self._source.gather(rows, self.fields, forms)
+        for name in (IMAGE, MASK):
+            if name in out.keys():
+                out[name] = mirrored(out[name], self._codes[forms])
+        return out
 
     def __iter__(self) -> Iterator[TensorDict]:
         start, self._start = self._start, 0

@@ -7,6 +7,7 @@ preprocessing and of the layout: a changed file means another store, never old p
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -20,8 +21,9 @@ from torch import Tensor
 
 from scantling.core.batch import IMAGE, MASK
 from scantling.core.errors import DataError, RecipeError, nearest
+from scantling.core.files import cache_folder
 from scantling.data.build import Decoder, Failures, build, decoder_of, report
-from scantling.data.cache import Summary, cache_folder, folder_bytes, store_folders
+from scantling.data.cache import Summary, folder_bytes, store_folders
 from scantling.data.derived import Compute, derivation_key
 from scantling.data.direct import Direct
 from scantling.data.images import Held
@@ -156,7 +158,7 @@ class Store(Held):
 
         Raises:
             DataError: a field that the store already has, a name or dtype that cannot be kept, settings that JSON
-                cannot hold, or results that are not one row an image.
+                cannot hold, results that are not one row an image, or kept results of other settings.
             ScantlingError: the disk is full or cannot be written.
         """
         compute = Compute(derivation, self.data[IMAGE], torch.device(device))
@@ -164,8 +166,9 @@ class Store(Held):
             parts = [compute(rows) for rows in torch.arange(len(self)).split(batch_size)]
             return self._add({name: torch.cat([part[name] for part in parts]) for name in parts[0]})
         folder = self.folder / "derived" / derivation_key(derivation)
-        info = {"derivation": type(derivation).__qualname__}
+        info = {"derivation": type(derivation).__qualname__, "settings": derivation.settings}
         records = open_records(folder, compute.describe, len(self), info)
+        _refuse_other(records, derivation)
         if not records.complete:
             with records.filling() as filler:
                 filler.fill(lambda rows: compute.keep(rows, filler, batch_size), progress)
@@ -215,6 +218,21 @@ def open_images(
         return Direct(manifest, preprocess, workers)
     words = get_args(Keep)
     raise RecipeError(f"unknown store '{keep}'{nearest(keep, words)}", where="data.store", do=f"use {', '.join(words)}")
+
+
+def _refuse_other(records: Records, derivation: Derivation) -> None:
+    """Stop before results of other settings are served, as when a folder was copied under another name."""
+    kept = records.info.get("settings")
+    own = json.loads(json.dumps(derivation.settings))
+    if kept == own:
+        return
+    known = kept if isinstance(kept, dict) else {}
+    other = next((k for k in own if known.get(k) != own[k]), "settings")
+    raise DataError(
+        f"was computed with {other} = {known.get(other)!r} and not {own.get(other)!r}",
+        where=records.folder,
+        do="remove the folder, and it is computed again",
+    )
 
 
 def _key(decoder: Decoder, prints: np.ndarray) -> str:

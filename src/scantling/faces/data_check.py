@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from scantling.faces.docs import arguments_of
 from scantling.faces.parser import Parser
-from scantling.faces.progress import progress
+from scantling.run.telling import counting
 
 
 def configure(parser: Parser, words: Sequence[str]) -> None:
@@ -25,7 +25,7 @@ def run(arguments: argparse.Namespace) -> int:
     from scantling.data.manifest import Manifest
 
     manifest = Manifest.read(arguments.manifest)
-    with progress("checking images") as told:
+    with counting("checking images") as told:
         report = check(manifest, arguments.workers, told)
     if arguments.json:
         import json

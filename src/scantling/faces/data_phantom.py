@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from scantling.faces.docs import arguments_of
 from scantling.faces.parser import Parser, number
-from scantling.faces.progress import progress
+from scantling.run.telling import counting
 
 KINDS = ("fundus",)
 
@@ -27,7 +27,7 @@ def run(arguments: argparse.Namespace) -> None:
     """Draw and write them."""
     from scantling.data.phantoms import write_fundus
 
-    with progress("drawing images") as told:
+    with counting("drawing images") as told:
         manifest = write_fundus(
             arguments.out,
             n=arguments.n,

@@ -18,7 +18,8 @@ def configure(parser: Parser, words: Sequence[str]) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """List the stores, or delete some."""
-    from scantling.data.cache import cache_folder, remove, stores
+    from scantling.core.files import cache_folder
+    from scantling.data.cache import remove, stores
 
     for key in arguments.remove or ():
         remove(key, arguments.folder)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from scantling.faces.docs import arguments_of
 from scantling.faces.parser import Parser
-from scantling.faces.progress import progress
+from scantling.run.telling import counting
 
 AUGMENTATIONS = ("none", "flips", "rotations")
 SPLITS = ("train", "val", "test", "all")
@@ -31,7 +31,7 @@ def run(arguments: argparse.Namespace) -> None:
     """Evaluate, and print the figures and where they are."""
     from scantling.run.evaluate import evaluate
 
-    with progress("evaluating images") as told:
+    with counting("evaluating images") as told:
         result = evaluate(
             arguments.path,
             arguments.data,

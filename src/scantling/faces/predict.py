@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from scantling.faces.docs import arguments_of
 from scantling.faces.evaluate import AUGMENTATIONS
 from scantling.faces.parser import Parser
-from scantling.faces.progress import progress
+from scantling.run.telling import counting
 
 
 def configure(parser: Parser, words: Sequence[str]) -> None:
@@ -32,7 +32,7 @@ def run(arguments: argparse.Namespace) -> None:
     from scantling.run.predict import predict
 
     images = arguments.images if len(arguments.images) > 1 else arguments.images[0]
-    with progress("predicting images") as told:
+    with counting("predicting images") as told:
         result = predict(
             arguments.bundle,
             images,

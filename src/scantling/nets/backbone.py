@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
-from scantling.core.bundle import read_bundle
-from scantling.core.errors import BundleError, RecipeError, nearest
-from scantling.nets import torchvision_ops  # noqa: F401  (must run before timm imports torchvision)
+from scantling.nets.create import create
+from scantling.nets.frozen import bundle_backbone, fitted
 
 if TYPE_CHECKING:
     from scantling.core.seams import Inputs
@@ -46,7 +44,7 @@ class Backbone(nn.Module):
             self.features = self.body.head_hidden_size or self.features
         self.standardise = Standardise(inputs)
         if weights not in {"none", "hub"}:
-            load_body(self.body, Path(weights), name)
+            load_body(self.body, weights)
 
     def forward(self, images: Tensor) -> Tensor:
         """Pooled features ``(B, features)`` of images ``(B, C, H, W)`` in [0, 1]."""
@@ -108,51 +106,14 @@ class Standardise(nn.Module):
         return images.sub(self.mean).mul_(1 / self.std)
 
 
-def create(name: str, inputs: Inputs, pretrained: bool, drop_path: float = 0.0, **options: Any) -> nn.Module:
-    """A timm network for these inputs; ``img_size`` and ``in_chans`` are passed where the architecture has them."""
-    import timm
-
-    if not timm.is_model(name):
-        known = timm.list_models()
-        close = nearest(name.split(".")[0], known)
-        raise RecipeError(f"timm knows no backbone '{name}'{close}", do="see timm.list_models()")
-    options = {"in_chans": inputs.channels, "pretrained": pretrained, **options}
-    if drop_path:
-        options["drop_path_rate"] = drop_path
-    attempts: list[dict[str, Any]] = [{"img_size": inputs.size}, {}]
-    for attempt in attempts:
-        try:
-            return timm.create_model(name, **options, **attempt)
-        except TypeError as error:
-            if "img_size" not in str(error):
-                raise RecipeError(f"'{name}' cannot be built: {error}", do="choose another backbone") from error
-        except (OSError, RuntimeError, ValueError) as error:
-            if not pretrained:
-                reason = _one_line(error)
-                raise RecipeError(f"'{name}' cannot be built: {reason}", do="change the image size") from error
-            raise RecipeError(
-                f"the published weights of '{name}' cannot be fetched ({_one_line(error)})",
-                do="connect to the hub, or use weights: none or the path of a bundle",
-            ) from error
-    raise RecipeError(f"'{name}' cannot be built", do="choose another backbone")
-
-
-def load_body(body: nn.Module, path: Path, name: str) -> None:
-    """Copy the backbone of the bundle at ``path`` into ``body``.
+def load_body(body: nn.Module, path: str) -> None:
+    """Copy the backbone of the bundle at ``path`` into ``body``, with its table of positions resampled where needed.
 
     Raises:
         BundleError: no bundle there, or its backbone has other tensors.
     """
-    state = {k.split("body.", 1)[1]: v for k, v in read_bundle(path).state.items() if "body." in k}
-    own = body.state_dict()
-    wrong = sorted(k for k in own if k not in state or own[k].shape != state[k].shape)
-    if wrong:
-        raise BundleError(
-            f"its backbone does not fit '{name}': {len(wrong)} of {len(own)} tensors differ, first '{wrong[0]}'",
-            where=path,
-            do="use the architecture and image size that the bundle was trained with",
-        )
-    body.load_state_dict(state)
+    state, origin = bundle_backbone(path)
+    body.load_state_dict(fitted(state, body, origin))
 
 
 def as_map(features: Tensor, body: nn.Module, size: torch.Size) -> Tensor:
@@ -183,7 +144,3 @@ def _from_map(folded: Tensor, features: Tensor) -> Tensor:
         tokens = folded.flatten(2).transpose(1, 2)
         return torch.cat([features[:, : features.shape[1] - tokens.shape[1]], tokens], dim=1)
     return folded if folded.shape == features.shape else folded.permute(0, 2, 3, 1)
-
-
-def _one_line(error: Exception) -> str:
-    return str(error).strip().split("\n")[0][:160]

@@ -140,7 +140,9 @@ def _result(plan: Plan, data: str, name: str, records: Sequence[Mapping[str, Any
         "test": {m: _spread([r["test"][m] for r in records]) for m in plan.metrics},
         "validation": {m: _spread([r["validation"][m] for r in records]) for m in plan.metrics},
         "seconds": _spread([r["seconds"]["train"] for r in records]),
+        "step_seconds": _spread([r["seconds"].get("step") for r in records]),
         "parameters": records[0]["parameters"],
+        "peak_bytes": records[0].get("peak_bytes"),
     }
 
 
@@ -219,19 +221,31 @@ def _made(name: str, data: DataSet, folder: Path) -> Path:
             write_fundus(folder, **{k: v for k, v in make.items() if k != "phantoms"})
         else:
             from scantling.data.layouts import import_layout
+            from scantling.data.split import split
 
-            options = {k: v for k, v in make.items() if k not in {"layout", "source"}}
+            options = {k: v for k, v in make.items() if k not in {"layout", "source", "part", "divide"}}
             source = Path(os.environ.get(DATA) or Path("..") / "shared" / "data") / make["source"]
             if not source.exists():
                 raise DataError("the open data are not there", where=source, do=f"set {DATA} to their folder")
             folder.mkdir(parents=True, exist_ok=True)
             import_layout(make["layout"], source.resolve(), manifest, **options)
+            if "part" in make:
+                _part(Manifest.read(manifest), **make["part"]).write(manifest)
+            if "divide" in make:
+                split(Manifest.read(manifest), **{"seed": 0, **make["divide"]}).write(manifest)
     except (KeyError, TypeError) as error:
         raise RecipeError(
             f"cannot be made ({error})", where=f"data.{name}.make", do="give layout and source, or phantoms and options"
         ) from error
     write_json(receipt, make)
     return manifest
+
+
+def _part(manifest: Manifest, take: int, of: int, by: str = "patient") -> Manifest:
+    """One of several parts of about the same size, no group of which has images in another part."""
+    groups = manifest.table[by].astype(str)
+    inside = [zlib.crc32(group.encode()) % of == take for group in groups]
+    return manifest.with_table(manifest.table[inside].reset_index(drop=True))
 
 
 def _carried(

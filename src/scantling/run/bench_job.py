@@ -77,7 +77,7 @@ def carry_out(job: Job, bundles: Mapping[str, str]) -> dict[str, Any]:
         The outcome: figures of test and validation, seconds, and every test prediction; or ``error`` where the training
         broke off.
     """
-    from scantling.run.train import train
+    from scantling.run.train import TIMING, train
 
     settings = {k: _resolved(v, bundles) for k, v in job.run.settings.items()}
     settings["data.cache"] = str(job.work / "cache")
@@ -97,13 +97,19 @@ def carry_out(job: Job, bundles: Mapping[str, str]) -> dict[str, Any]:
     test = measure(result.bundle, job.manifest, str(job.work / "cache"), job.metrics)
     meta = json.loads((result.bundle / "bundle.json").read_text(encoding="utf-8"))
     validation = {k: meta["metrics"]["values"].get(k, {}).get("value") for k in job.metrics}
+    timing = json.loads((result.bundle.parent / TIMING).read_text(encoding="utf-8"))
     outcome = {
         **about,
         **test,
         "validation": validation,
-        "seconds": {"train": round(trained - started, 2), "test": round(time.perf_counter() - trained, 2)},
+        "seconds": {
+            "train": round(trained - started, 2),
+            "test": round(time.perf_counter() - trained, 2),
+            "step": timing.get("step_seconds"),
+        },
         "curve": _curve(result.bundle.parent / "log" / "metrics.csv", job.metrics[0]),
-        "parameters": {k: meta["meter"].get(k) for k in ("total", "learnable")},
+        "parameters": {k: meta["meter"].get(k) for k in ("total", "learnable", "published_share")},
+        "peak_bytes": meta["meter"].get("peak_bytes"),
         "splits": meta["provenance"]["data"],
     }
     write_json(job.record, outcome)

@@ -33,9 +33,12 @@ class DataSet:
 
     Args:
         title: how tables call it.
-        make: either ``layout`` with ``source`` (below the folder of open data) and the layout's options, or ``phantoms:
+        make: either ``layout`` with ``source`` (below the folder of open data), the layout's options,
+            ``part`` (``{take: 0, of: 2}``: only the patients of the first of two parts) and, where the set has no test
+            images of its own, ``divide`` with the options of :func:`scantling.data.split.split`; or ``phantoms:
             fundus`` with the options of :func:`scantling.data.phantoms.write_fundus`.
         settings: overrides of the recipe on this data set.
+        variants: further overrides on this data set for single variants or groups of variants, by name; they come last.
         seeds: left out, the bench's.
         note: for the reader of the tables.
     """
@@ -43,6 +46,7 @@ class DataSet:
     title: str
     make: dict[str, Any]
     settings: dict[str, Any] = field(default_factory=dict)
+    variants: dict[str, dict[str, Any]] = field(default_factory=dict)
     seeds: tuple[int, ...] = ()
     note: str = ""
 
@@ -184,7 +188,9 @@ class Plan:
         content = read(recipe)[1]
         first = next(iter(content.get("stages") or {}), None)
         common = {**self.settings, **self.data[data].settings}
-        settings = {_key(k, first): v for k, v in common.items()} | variant.settings | {"trainer.seed": seed}
+        special = {k: v for n in (variant.group, name) for k, v in self.data[data].variants.get(n, {}).items()}
+        settings = {_key(k, first): v for k, v in common.items()} | variant.settings | special
+        settings["trainer.seed"] = seed
         earlier = [self.pretraining(v.removeprefix(PRETRAINED)).key for v in settings.values() if _refers(v)]
         decisive = [content, settings, self.data[data].make, variant.drop, earlier, seed]
         return Run(data, name, seed, recipe, settings, variant.drop, _hash(decisive))
@@ -243,9 +249,11 @@ def _check_names(plan: Plan, where: str) -> None:
     ]
     values = [v for settings in overrides for v in settings.values()]
     compared = [c for f in plan.findings.values() for c in f.comparisons]
+    groups = {**plan.variants, **{v.group: v for v in plan.variants.values()}}
     wanted: list[tuple[str, Mapping[str, Any], list[str]]] = [
         ("variant", plan.variants, [BASE, *(c.better for c in compared), *(c.worse for c in compared)]),
         ("data set", plan.data, [d for v in plan.variants.values() for d in v.data]),
+        ("variant", groups, [n for d in plan.data.values() for n in d.variants]),
         ("data set", plan.data, [p.data for p in plan.pretrain.values()] + [c.data for c in compared]),
         ("pretraining", plan.pretrain, [v.removeprefix(PRETRAINED) for v in values if _refers(v)]),
         ("metric", METRICS, list(plan.metrics)),

@@ -100,6 +100,15 @@ def model_card(meta: Mapping[str, Any], about: Mapping[str, str]) -> str:
         value, low, high = (figure.get(k) for k in ("value", "low", "high"))
         interval = f"{low:.3f} - {high:.3f}" if low is not None and high is not None else "-"
         lines.append(f"| {name} | {_shown(value, 3)} | {interval} |")
+    below = meta.get("frozen")
+    if below:
+        lines += [
+            "",
+            "## Frozen network",
+            "",
+            f"This folder holds only what learned. It stands on `{below['backbone']}`, unchanged, with the SHA-256",
+            f"`{below['hash']}`, which is looked for in the cache and where it came from.",
+        ]
     meter = meta.get("meter") or {}
     lines += [
         "",

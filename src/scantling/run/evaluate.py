@@ -23,10 +23,13 @@ from scantling.data.settings import DataSettings
 from scantling.metrics import segmentation
 from scantling.metrics.evaluation import evaluate_masks, evaluate_predictions
 from scantling.run.bundle import now, versions
+from scantling.run.looks import add_looks
 from scantling.run.model import Augmentation, Model, load, pick_device
 from scantling.run.prepare import Prepared, prepare, read_manifest
 from scantling.run.records import columns_of, patient_codes, predictions_of
-from scantling.run.report import MaskExample, Mistake, ReportContent, render_text, write_report
+from scantling.run.report import write_report
+from scantling.run.report_content import MaskExample, Mistake, ReportContent
+from scantling.run.report_text import render_text
 
 Progress = Callable[[int, int], None]
 THUMBNAILS_A_CLASS, MISTAKES, MASK_EXAMPLES = 6, 9, 6
@@ -94,7 +97,7 @@ def evaluate(
     recipe = _recipe(home)
     model = load(bundle, pick_device(device))
     manifest = read_manifest(data if data is not None else recipe.get("manifest"))
-    prepared, notices = open_for(model, manifest, recipe.get("cache"))
+    prepared, notices = open_for(model, manifest, recipe.get("cache"), pixels=augmentation != "none")
     rows = _rows(prepared, split, notices)
     outputs, masks = _run(model, prepared, rows, augmentation, batch_size, progress)
     if model.target.kind == "mask":
@@ -115,13 +118,14 @@ def evaluate(
     )
 
 
-def open_for(model: Model, manifest: Manifest, cache: str | None) -> tuple[Prepared, list[str]]:
-    """Images and labels of a manifest as a model wants them."""
+def open_for(model: Model, manifest: Manifest, cache: str | None, pixels: bool = False) -> tuple[Prepared, list[str]]:
+    """Images and labels of a manifest as a model wants them; with ``pixels`` nothing derived stands in for them."""
     pre = model.preprocess
     settings = DataSettings(
         image_size=(pre.height, pre.width), crop=pre.crop, fit=pre.fit, channels=pre.channels, cache=cache
     )
     prepared = prepare(settings, manifest, model.adapter.wants, target=model.target, split=False)
+    add_looks(prepared, model.looks, settings, model.device, pixels)
     return prepared, list(prepared.notices)
 
 

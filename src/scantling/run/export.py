@@ -109,7 +109,7 @@ def export(
             raise MissingExtraError(package, "export")
     model = load(bundle)
     graph = Exported(model).eval().requires_grad_(False)
-    strange = sorted(set(model.adapter.wants) - set(graph.inputs))
+    strange = sorted((set(model.adapter.wants) | {look.field for look in model.looks}) - set(graph.inputs))
     if strange:
         raise BundleError(
             f"its network reads {', '.join(strange)}", where=bundle, do="export a model that reads images"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import gc
+import statistics
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
@@ -22,6 +23,7 @@ from torch._subclasses.fake_tensor import (
     FakeTensorMode,
     UnsupportedFakeTensorException,
     UnsupportedOperatorException,
+    unset_fake_temporarily,
 )
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
@@ -36,6 +38,10 @@ __all__ = ["Metering", "measure_training", "render_table"]
 
 Device = Literal["fake", "cpu", "cuda"]
 Precision = Literal["fp32", "bf16", "fp16"]
+Attention = Literal["fused", "unfused"]
+
+FEWEST_STEPS, MOST_STEPS, ENOUGH_SECONDS = 3, 11, 2.0
+"""Real steps that are timed: at least the first, at most the second, and no more once so many seconds are over."""
 
 _NEEDS_NUMBERS = (
     DataDependentOutputException,
@@ -52,7 +58,7 @@ def measure_training(
     optimizer: Literal["sgd", "adamw"] | OptimizerFactory = "adamw",
     *,
     precision: Precision = "fp32",
-    attention: Literal["fused", "unfused"] = "fused",
+    attention: Attention = "fused",
     checkpointing: Callable[[nn.Module], object] | None = None,
     device: Device = "fake",
     extra_copies: int = 0,
@@ -61,7 +67,8 @@ def measure_training(
     """Run two training steps, one to create the optimiser's state and one that is measured.
 
     On ``fake`` and ``cpu`` the kernels of a CPU are followed. A GPU picks other attention kernels, and casts other
-    operations to float32 under mixed precision, so its figures differ somewhat: ``cuda`` measures there.
+    operations to float32 under mixed precision, so its figures differ somewhat: ``cuda`` measures there. On real
+    devices a few more steps are run and timed.
 
     Args:
         build: makes the network, with what is frozen already frozen; a network that exists is copied, not touched. For
@@ -119,6 +126,7 @@ def measure_training(
             loop = _Loop(module.train(), data, loss, optimizer, precision, device, extra_copies, zero_grad)
             cost = loop.measure()
             peak = loop.allocator_peak() - base if device == "cuda" else None
+            step = None if device == "fake" else loop.seconds()
         except torch.OutOfMemoryError as error:
             raise TrainingError(
                 "a step does not fit the memory of the GPU", where="meter", do="see its cost on the device 'fake'"
@@ -136,6 +144,7 @@ def measure_training(
         method=device,
         seconds=time.perf_counter() - started,
         allocator_peak_bytes=peak,
+        step_seconds=step,
     )
 
 
@@ -240,6 +249,22 @@ class _Loop:
         torch.cuda.synchronize()
         return torch.cuda.max_memory_allocated()
 
+    def seconds(self) -> float:
+        """Median time of a few more steps, without the meter's own hooks."""
+        times: list[float] = []
+        while len(times) < FEWEST_STEPS or (len(times) < MOST_STEPS and sum(times) < ENOUGH_SECONDS):
+            self._wait()
+            started = time.perf_counter()
+            self.step()
+            self._wait()
+            times.append(time.perf_counter() - started)
+        return statistics.median(times)
+
+    def _wait(self) -> None:
+        """Until the device has done all that it was told to do."""
+        if self.device == "cuda":
+            torch.cuda.synchronize()
+
 
 def _check(device: str, precision: str, attention: str, optimizer: object, zero_grad: str) -> None:
     allowed: dict[str, tuple[object, tuple[str, ...]]] = {
@@ -286,7 +311,9 @@ def _renew(module: nn.Module, make: Callable[[Tensor], Tensor]) -> nn.Module:
         made = make(tensor.detach())
         new[key] = nn.Parameter(made, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else made
     if not any(t.is_meta for t in old.values()):
-        return copy.deepcopy(module, new)
+        # What else the module holds, such as the frozen network that it stands on, is real and stays so.
+        with unset_fake_temporarily():
+            return copy.deepcopy(module, new)
     for group in homes:
         group.update({name: new[id(value)] for name, value in group.items() if isinstance(value, Tensor)})
     return module

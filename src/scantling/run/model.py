@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-from scantling.core.batch import FELLOW_IMAGE, IMAGE, as_float
+from scantling.core.batch import IMAGE, IMAGES, as_float
 from scantling.core.build import construct, import_object
-from scantling.core.bundle import find_bundle, read_bundle
+from scantling.core.bundle import find_bundle, put_learned, read_bundle
 from scantling.core.errors import BundleError, DataError, RecipeError, TrainingError, nearest
 from scantling.core.seams import Adapter, Inputs, Objective
+from scantling.core.seams import View as Look
 from scantling.core.target import Target, make_target
 from scantling.data.preprocess import Preprocess
 
@@ -50,14 +52,22 @@ class Model(nn.Module):
         target: what is predicted.
         preprocess: how files become pixels.
         meta: the bundle's description.
+        looks: further looks that the network takes at every image.
     """
 
     def __init__(
-        self, adapter: Adapter, objective: Objective, target: Target, preprocess: Preprocess, meta: dict[str, Any]
+        self,
+        adapter: Adapter,
+        objective: Objective,
+        target: Target,
+        preprocess: Preprocess,
+        meta: dict[str, Any],
+        looks: Sequence[Look] = (),
     ) -> None:
         super().__init__()
         self.adapter, self.objective = adapter, objective
         self.target, self.preprocess, self.meta = target, preprocess, meta
+        self.looks = tuple(looks)
         self.eval()
 
     @property
@@ -101,32 +111,49 @@ class Model(nn.Module):
 
         Args:
             images: ``(B, C, H, W)`` uint8 or float in [0, 1], of any size the network takes; or paths of image files.
+                A network that takes further looks at every image needs paths.
             augmentation: average over flips, or over flips and quarter turns; images that are not square are only
                 flipped.
 
         Raises:
-            DataError: a file that cannot be read, or no image at all.
+            DataError: a file that cannot be read, no image at all, or pixels where files are needed.
             RecipeError: an unknown augmentation.
         """
         from tensordict import TensorDict
 
         if isinstance(images, (str, Path)):
             images = [images]
-        if not isinstance(images, Tensor):
-            images = self.read(images) if isinstance(images, Sequence) else torch.as_tensor(images)
-        return self.decide(self.outputs(TensorDict({IMAGE: images}, batch_size=[len(images)]), augmentation))
+        if isinstance(images, Sequence):
+            return self.decide(self.outputs(self.read(images), augmentation))
+        if self.looks:
+            sizes = ", ".join(" x ".join(map(str, look.size)) for look in self.looks)
+            raise DataError(f"the network looks at every image again at {sizes} pixels", do="give paths of image files")
+        pixels = torch.as_tensor(images)
+        return self.decide(self.outputs(TensorDict({IMAGE: pixels}, batch_size=[len(pixels)]), augmentation))
 
-    def read(self, paths: Sequence[str | Path]) -> Tensor:
-        """Image files as uint8 ``(B, C, H, W)``, preprocessed as in training.
+    def read(self, paths: Sequence[str | Path]) -> TensorDict:
+        """Image files as a batch: ``image`` uint8 ``(B, C, H, W)``, preprocessed as in training, and further looks.
 
         Raises:
             DataError: a file that cannot be read, or no path at all.
         """
+        from tensordict import TensorDict
+
         from scantling.data.readers import read_picture
 
         if not paths:
             raise DataError("no images given", do="give at least one path")
-        return torch.stack([torch.from_numpy(self.preprocess.apply(read_picture(Path(p)))[0]) for p in paths])
+        ways = self.ways()
+        fields: dict[str, list[Tensor]] = {name: [] for name in ways}
+        for path in paths:
+            picture = read_picture(Path(path))
+            for name, way in ways.items():
+                fields[name].append(torch.from_numpy(way.apply(picture)[0]))
+        return TensorDict({name: torch.stack(images) for name, images in fields.items()}, batch_size=[len(paths)])
+
+    def ways(self) -> dict[str, Preprocess]:
+        """How a file becomes each field of pixels that the network reads."""
+        return {IMAGE: self.preprocess} | {k.field: replace(self.preprocess, size=k.size) for k in self.looks}
 
     def _outputs(self, batch: TensorDict) -> Tensor:
         if self.target.kind != "mask":
@@ -138,14 +165,18 @@ class Model(nn.Module):
 
 
 def load(path: str | Path, device: str | torch.device = "cpu") -> Model:
-    """A trained model from a bundle, or from a run folder (its last finished stage). Nothing is fetched from elsewhere.
+    """A trained model from a bundle, or from a run folder (its last finished stage).
+
+    Nothing is fetched from elsewhere, but for the frozen network that an adapted model stands on: it is looked for in
+    this process, in the cache, and where it first came from.
 
     Args:
         path: folder.
         device: where to put the weights; ``auto`` for a GPU where there is one.
 
     Raises:
-        BundleError: no bundle there, a damaged one, or one whose tensors do not fit.
+        BundleError: no bundle there, a damaged one, one whose tensors do not fit, or one whose frozen network cannot be
+            found or is another one.
         RecipeError: the bundle names a class outside this package, or settings that it does not know.
         TrainingError: no such device.
     """
@@ -157,19 +188,22 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> Model:
         sizes: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in meta["inputs"].items()}
         objective = construct(meta["objective"], Objective)
         objective.configure(target)
-        adapter = construct(_without_weights(meta["adapter"]), Adapter, objective.outputs_for(target), Inputs(**sizes))
+        inputs = Inputs(**sizes)
+        description = _own_weights(meta["adapter"], meta.get("frozen"))
+        looks = import_object(description["class_path"], Adapter).views(description["init_args"], inputs)
+        # A frozen network is shared by all models on a device; made there, its tensors need no copy.
+        with nullcontext() if place.type == "cpu" else place:
+            adapter = construct(description, Adapter, objective.outputs_for(target), inputs)
         preprocess = Preprocess.from_json(meta["preprocess"])
         objective.temperature = float(meta.get("temperature") or 1.0)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise BundleError(f"its description is incomplete ({error})", where=files.path, do="train it again") from error
-    for name, module in (("adapter", adapter), ("objective", objective)):
-        own = {k.removeprefix(f"{name}."): v for k, v in files.state.items() if k.startswith(f"{name}.")}
-        try:
-            module.load_state_dict(own)
-        except RuntimeError as error:
-            first = str(error).strip().splitlines()[1 if "\n" in str(error) else 0].strip()
-            raise BundleError(f"its tensors do not fit ({first})", where=files.path, do="train it again") from error
-    return Model(adapter, objective, target, preprocess, meta).to(place)
+    try:
+        put_learned(adapter, objective, files.state)
+    except RuntimeError as error:
+        first = str(error).strip().splitlines()[1 if "\n" in str(error) else 0].strip()
+        raise BundleError(f"its tensors do not fit ({first})", where=files.path, do="train it again") from error
+    return Model(adapter, objective, target, preprocess, meta, looks).to(place)
 
 
 def pick_device(name: str | torch.device) -> torch.device:
@@ -194,14 +228,14 @@ def check_augmentation(name: str) -> None:
         raise RecipeError(f"no augmentation '{name}'{nearest(name, VIEWS)}", do=f"use one of {', '.join(VIEWS)}")
 
 
-def _without_weights(description: dict[str, Any]) -> dict[str, Any]:
-    """The adapter's description with no other source of weights than the bundle itself."""
+def _own_weights(description: dict[str, Any], below: dict[str, str] | None) -> dict[str, Any]:
+    """The adapter's description with no other source of weights than the bundle, and the frozen network below it."""
     found = import_object(description["class_path"], Adapter)
     settings = dict(description.get("init_args") or {})
-    for name in ("weights", "encoder"):
-        if name in inspect.signature(found).parameters:
-            settings[name] = "none"
-    return {**description, "init_args": settings}
+    weights = "none" if below is None else f"frozen:{below['hash']}:{below['source']}"
+    own = {"weights": weights, "encoder": "none"}
+    known = inspect.signature(found).parameters
+    return {**description, "init_args": settings | {name: own[name] for name in own if name in known}}
 
 
 @dataclass(frozen=True)
@@ -219,7 +253,7 @@ class View:
     def of(self, batch: TensorDict) -> TensorDict:
         """The batch with all its images seen so."""
         batch = batch.clone(recurse=False)
-        for field in (IMAGE, FELLOW_IMAGE):
+        for field in IMAGES:
             images = batch.get(field, None)
             if images is not None:
                 batch[field] = torch.rot90(images.flip(-1) if self.mirror else images, self.turns, (-2, -1))

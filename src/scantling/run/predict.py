@@ -15,7 +15,7 @@ import pandas as pd
 from PIL import Image
 from torch import Tensor
 
-from scantling.core.batch import FELLOW_IMAGE, FELLOW_PRESENT
+from scantling.core.batch import FELLOW_IMAGE, FELLOW_PRESENT, IMAGE
 from scantling.core.bundle import META, WEIGHTS, find_bundle
 from scantling.core.errors import BundleError, DataError, RecipeError
 from scantling.core.files import writing
@@ -103,8 +103,9 @@ def predict(
     threads = workers or os.cpu_count() or 1
     job = _Job(model, folder, listed, augmentation, saliency, pairs, threads)
     left = [number for number in range(len(listed)) if number not in journal.rows]
+    looks = {name: way for name, way in model.ways().items() if name != IMAGE}
     for seen, failed in read_batches(
-        listed, left, model.preprocess, batch_size, threads, placements=model.target.kind == "mask"
+        listed, left, model.preprocess, batch_size, threads, placements=model.target.kind == "mask", looks=looks
     ):
         failures |= {number: {"error": reason} for number, reason in failed.items()}
         journal.add(job.rows(seen) if seen else {})

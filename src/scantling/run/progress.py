@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from scantling.core.clock import clock
 from scantling.nets import torchvision_ops  # noqa: F401  (must run before lightning imports torchvision)
+from scantling.run.telling import open_bar
 
 from lightning.pytorch.callbacks import Callback  # isort: skip
 
@@ -29,6 +30,8 @@ class Progress(Callback):
         self.stage, self.monitor, self.quiet = stage, monitor.removeprefix("val_"), quiet
         self.reached: float | None = None
         self.first_step: float | None = None
+        self.step_seconds: list[float] = []
+        self._last_end: float | None = None
         self._bar: Bar | None = None
         self._started = time.monotonic()
         self._done = 0
@@ -38,13 +41,7 @@ class Progress(Callback):
         self._started, self._done = time.monotonic(), trainer.fit_loop.epoch_loop.batch_progress.total.completed
         if self.quiet or not trainer.is_global_zero or not sys.stderr.isatty():
             return
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-        self._bar = Progress(
-            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
-            console=Console(stderr=True), transient=True,
-        )  # fmt: skip
+        self._bar = open_bar()
         self._bar.start()
         total = int(trainer.num_training_batches * (trainer.max_epochs or 1))
         self._bar.add_task(self.stage, total=total, completed=self._done)
@@ -56,9 +53,13 @@ class Progress(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Move the bar; remember when the first step was done."""
+        """Move the bar; remember when the first step was done, and how long steps take, waiting for data included."""
         if self.first_step is None:
             self.first_step = time.time()
+        now = time.monotonic()
+        if self._last_end is not None and batch_idx > 0:
+            self.step_seconds.append(now - self._last_end)
+        self._last_end = now
         if self._bar is not None:
             self._bar.advance(self._bar.task_ids[0])
 

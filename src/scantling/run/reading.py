@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,12 +34,14 @@ class Seen:
         image: ``(C, H, W)`` uint8.
         fellow: the other eye, likewise.
         placement: the way back to the original, where asked for.
+        looks: further looks at the image, by batch field, ``(C, h, w)`` uint8 each.
     """
 
     number: int
     image: Tensor
     fellow: Tensor | None
     placement: Placement | None
+    looks: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 def read_batches(
@@ -49,6 +51,7 @@ def read_batches(
     size: int,
     workers: int,
     placements: bool = False,
+    looks: Mapping[str, Preprocess] | None = None,
 ) -> Iterator[tuple[list[Seen], dict[int, str]]]:
     """Batches in the order of ``numbers``, and with each the images that could not be read on the way to it, and why.
 
@@ -59,6 +62,7 @@ def read_batches(
         size: images a batch; the last one may have fewer, or none.
         workers: threads; not many more images than a batch are in memory at a time.
         placements: give the way back to the original.
+        looks: how the file becomes further batch fields.
     """
 
     def see(number: int) -> Seen | str:
@@ -67,10 +71,11 @@ def read_batches(
             picture = read_picture(Path(one.source.path), one.source.part, one.source.frame)
             image = torch.from_numpy(preprocess.apply(picture)[0])
             placement = preprocess.placement(picture) if placements else None
+            more = {name: torch.from_numpy(way.apply(picture)[0]) for name, way in (looks or {}).items()}
         except DataError as error:
             return _reason(error, one.source, one.name)
         try:
-            return Seen(number, image, None if one.fellow is None else fellow(one.fellow), placement)
+            return Seen(number, image, None if one.fellow is None else fellow(one.fellow), placement, more)
         except DataError as error:
             return "the fellow eye: " + _reason(error, one.fellow or one.source, "file")
 
@@ -105,8 +110,10 @@ def read_batches(
 
 
 def as_batch(seen: Sequence[Seen], pairs: bool) -> TensorDict:
-    """What a network reads: ``image`` and, for pairs of eyes, ``fellow_image`` and ``fellow_present``."""
+    """What a network reads: ``image``, its further looks and, for pairs, ``fellow_image`` and ``fellow_present``."""
     batch = TensorDict({IMAGE: torch.stack([s.image for s in seen])}, batch_size=[len(seen)])
+    for name in seen[0].looks:
+        batch[name] = torch.stack([s.looks[name] for s in seen])
     if pairs:
         batch[FELLOW_IMAGE] = torch.stack([s.image if s.fellow is None else s.fellow for s in seen])
         batch[FELLOW_PRESENT] = torch.tensor([s.fellow is not None for s in seen])

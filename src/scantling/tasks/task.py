@@ -20,6 +20,7 @@ from lightning.pytorch import LightningModule  # isort: skip
 
 from scantling.core.batch import IMAGE, INDEX, LABEL, as_float
 from scantling.core.build import import_object
+from scantling.core.bundle import put_learned
 from scantling.core.errors import RecipeError, TrainingError
 from scantling.core.seams import Adapter, Inputs, Mixer, Objective, Policy
 from scantling.tasks.gather import gather_rows
@@ -106,17 +107,18 @@ class Task(LightningModule, ABC):
         return self.adapter if self.averaged is None else self.averaged
 
     def kept_state(self) -> dict[str, Tensor]:
-        """Tensors of the network to keep and of the objective, as a bundle holds them."""
-        state = {f"adapter.{k}": v for k, v in self.serving.state_dict().items()}
+        """Tensors of the network to keep, without a frozen one below, and of the objective, as a bundle has them."""
+        state = {f"adapter.{k}": v for k, v in self.serving.learned_state().items()}
         state |= {f"objective.{k}": v for k, v in self.objective.state_dict().items()}
         return {k: v.detach().cpu().clone().contiguous() for k, v in state.items()}
 
     def load_kept_state(self, state: dict[str, Tensor]) -> None:
-        """Put tensors of :meth:`kept_state` into the network and the objective."""
-        for name, module in (("adapter", self.serving), ("objective", self.objective)):
-            module.load_state_dict(
-                {k.removeprefix(f"{name}."): v for k, v in state.items() if k.startswith(f"{name}.")}
-            )
+        """Put tensors of :meth:`kept_state` into the network and the objective.
+
+        Raises:
+            RuntimeError: tensors that do not fit.
+        """
+        put_learned(self.serving, self.objective, state)
 
     @abstractmethod
     def collect(self, outputs: Tensor, batch: TensorDict) -> dict[str, Tensor]:
