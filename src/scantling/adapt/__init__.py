@@ -1,7 +1,30 @@
 """Adapters: how a pretrained network is fitted to a task."""
 
+from scantling.adapt.adaptformer import AdaptFormer
+from scantling.adapt.bitfit import BitFit
+from scantling.adapt.bottleneck import BottleneckAdapter
+from scantling.adapt.fpt import FPT
 from scantling.adapt.full import FullFineTuning, LinearProbe
+from scantling.adapt.ladder import LadderSideTuning
+from scantling.adapt.last_blocks import LastBlocks
+from scantling.adapt.layer_norm import LayerNormTuning
+from scantling.adapt.lora import LoRA
 from scantling.adapt.paired_eyes import PairedEyes
 from scantling.adapt.segmentation import UNet
+from scantling.adapt.visual_prompts import VisualPrompts
 
-__all__ = ["FullFineTuning", "LinearProbe", "PairedEyes", "UNet"]
+__all__ = [
+    "FPT",
+    "AdaptFormer",
+    "BitFit",
+    "BottleneckAdapter",
+    "FullFineTuning",
+    "LadderSideTuning",
+    "LastBlocks",
+    "LayerNormTuning",
+    "LinearProbe",
+    "LoRA",
+    "PairedEyes",
+    "UNet",
+    "VisualPrompts",
+]

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from scantling.adapt.checkpointing import checkpoint_blocks
+from scantling.adapt.frozen import FrozenAdapter
 from scantling.core.batch import IMAGE
 from scantling.core.seams import Adapter, Inputs
 from scantling.nets.backbone import Backbone
@@ -25,6 +27,8 @@ class FullFineTuning(Adapter):
         weights: ``none``, ``hub`` (published weights), or the path of a bundle with the same backbone.
         dropout: dropout before the head, in [0, 1).
         drop_path: stochastic depth of the backbone, where it knows it.
+        checkpointing: compute activations again in the backward pass instead of keeping them; batch statistics of a
+            convolutional network then count every batch twice.
     """
 
     def __init__(
@@ -35,6 +39,7 @@ class FullFineTuning(Adapter):
         weights: str = "hub",
         dropout: float = 0.0,
         drop_path: float = 0.0,
+        checkpointing: bool = False,
     ) -> None:
         super().__init__(outputs, inputs)
         self.backbone = Backbone(backbone, inputs, weights, drop_path)
@@ -42,6 +47,8 @@ class FullFineTuning(Adapter):
         self.head = nn.Linear(self.backbone.features, outputs)
         nn.init.trunc_normal_(self.head.weight, std=0.01)
         nn.init.zeros_(self.head.bias)
+        if checkpointing:
+            checkpoint_blocks(self.backbone.body, backbone)
 
     def forward(self, batch: TensorDict) -> Tensor:
         """Outputs ``(B, outputs)``."""
@@ -53,14 +60,15 @@ class FullFineTuning(Adapter):
         return features, self.head(self.dropout(pooled))
 
 
-class LinearProbe(FullFineTuning):
+class LinearProbe(FrozenAdapter):
     """Only a linear head learns; the backbone is frozen and stays in evaluation mode.
 
     Args:
         outputs: values per image.
         inputs: the images the network is built for.
         backbone: a timm architecture.
-        weights: ``none``, ``hub``, or the path of a bundle.
+        weights: ``none`` (random ones of its own, which its bundle keeps), ``hub``, or the path of a bundle or run
+            folder.
         dropout: dropout before the head.
     """
 
@@ -68,13 +76,12 @@ class LinearProbe(FullFineTuning):
         self, outputs: int, inputs: Inputs, backbone: str = "resnet50", weights: str = "hub", dropout: float = 0.0
     ) -> None:
         super().__init__(outputs, inputs, backbone, weights, dropout)
-        self.backbone.requires_grad_(False)
 
-    def train(self, mode: bool = True) -> LinearProbe:
-        """Only the head follows the mode: batch statistics of a frozen backbone never move."""
-        super().train(mode)
-        self.backbone.eval()
-        return self
+    def stand_on(self, name: str, weights: str) -> Backbone:
+        """A backbone that nothing else stands on where its weights are random."""
+        if weights == "none":
+            return Backbone(name, self.inputs).requires_grad_(False)
+        return super().stand_on(name, weights)
 
     def forward(self, batch: TensorDict) -> Tensor:
         """Outputs ``(B, outputs)``."""
