@@ -46,11 +46,14 @@ TEXTURES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "checkerboard": lambda y, x: (x + y) % 2,
     "rows": lambda y, x: y % 2,
     "columns": lambda y, x: x % 2,
-    "double rows": lambda y, x: y // 2 % 2,
-    "double columns": lambda y, x: x // 2 % 2,
-    "diagonals": lambda y, x: (x + y) // 2 % 2,
+    "dots": lambda y, x: (x % 2) * (y % 2),
+    "steps": lambda y, x: y % 4,
+    "diagonal steps": lambda y, x: (x + y) % 4,
 }
-ASKED, TAUGHT = ("checkerboard", "rows"), ("columns", "double rows", "double columns", "diagonals")
+"""Of the row and the column; each has the same sum over all aligned 4 x 4 pixels."""
+ASKED, TAUGHT = ("checkerboard", "rows"), ("columns", "dots", "steps", "diagonal steps")
+"""The taught textures share frequencies with those asked for, as natural images do: what a network has learned about
+textures that are orthogonal to them says nothing about them."""
 
 FPT_FORM = {"blocks": "all", "prompt_width": "side", "residual": "after"}
 
@@ -103,7 +106,11 @@ CLOSE = 0.02
 
 @dataclass(frozen=True)
 class Settings:
-    """What a result depends on, besides the code."""
+    """What a result depends on, besides the code.
+
+    The contrast of the textures, and how long the frozen network is taught, are not described. They were chosen with
+    seed 0 by the rows without prompts: training at full size is to succeed, the linear probe to fall short of it.
+    """
 
     train: int = 400
     test: int = 600
@@ -111,10 +118,10 @@ class Settings:
     batch: int = 16
     lr: float = 3e-3
     weight_decay: float = 0.1
-    contrast: float = 0.25
+    contrast: float = 0.15
     noise: float = 0.2
     taught_images: int = 4000
-    taught_epochs: int = 15
+    taught_epochs: int = 8
 
 
 def register() -> None:
@@ -132,7 +139,8 @@ def register() -> None:
 def draw(textures: Iterable[str], count: int, settings: Settings, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Images ``(count, 1, 48, 48)`` uint8 of noise with three patches of one texture each, and which ``(count,)``."""
     down, across = torch.meshgrid(torch.arange(SIZE), torch.arange(SIZE), indexing="ij")
-    waves = torch.stack([TEXTURES[t](down, across) * 2.0 - 1.0 for t in textures])
+    waves = torch.stack([TEXTURES[t](down, across).float() for t in textures])
+    waves = (waves - waves.mean((1, 2), keepdim=True)) / waves.std((1, 2), keepdim=True)
     labels = torch.arange(count) % len(waves)
     grid = SIZE // PATCH
     cells = torch.rand(count, grid * grid, generator=generator).topk(SHOWN, dim=1).indices
@@ -187,7 +195,8 @@ def fit(network: nn.Module, inputs: Any, labels: Tensor, settings: Settings, epo
 def score(network: nn.Module, inputs: Any, labels: Tensor) -> float:
     """Accuracy in [0, 1]."""
     rows = torch.arange(len(labels)).split(100)
-    return float((torch.cat([network.eval()(inputs[r]) for r in rows]).argmax(1) == labels).float().mean())
+    correct = torch.cat([network.eval()(inputs[r]) for r in rows]).argmax(1) == labels
+    return int(correct.sum()) / len(labels)
 
 
 def run(variant: Variant, frozen: Frozen, settings: Settings, seed: int) -> float:
@@ -231,7 +240,9 @@ def summary(runs: dict[str, dict[str, Any]]) -> dict[str, Any]:
         values = {seed: run["accuracy"] for seed, run in runs.get(name, {}).items()}
         if values:
             mean, spread = statistics.mean(values.values()), statistics.pstdev(values.values())
-            rows[name] = {"label": variant.label, "published": variant.published, "mean": mean, "sd": spread, **values}
+            rows[name] = {
+                "label": variant.label, "published": variant.published, "mean": mean, "sd": spread, "values": values,
+            }  # fmt: skip
     claims = []
     for claim, better, worse in CLAIMS:
         shared = sorted(runs.get(better, {}).keys() & runs.get(worse, {}).keys())
@@ -258,9 +269,10 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     register()
     known = json.loads(arguments.out.read_text(encoding="utf-8")) if arguments.out.exists() else {}
-    same = known.get("settings") == asdict(settings)
-    runs: dict[str, dict[str, Any]] = known["runs"] if same else {}
-    taught: dict[str, float] = known["taught_accuracy"] if same else {}
+    if known and known["settings"] != asdict(settings):
+        parser.error(f"{arguments.out} holds results of other settings; give another --out")
+    runs: dict[str, dict[str, Any]] = known.get("runs", {})
+    taught: dict[str, float] = known.get("taught_accuracy", {})
     with tempfile.TemporaryDirectory() as cache:
         os.environ["SCANTLING_CACHE"] = cache
         for seed in arguments.seeds:

@@ -167,9 +167,10 @@ def _data_set(content: Mapping[str, Any], name: str) -> Iterator[str]:
     yield from (f"### {about['title']}", "", f"{images} images. {about['note']}".strip(), "")
     metrics = _metrics(content)
     rows = [r for r in content["results"] if r["data"] == name]
+    costs = any(r.get("peak_bytes") for r in rows)
     yield from table(
         ["component", "setting", *(f"test {_word(m)}" for m in metrics), f"validation {_word(metrics[0])}", "seeds",
-         "seconds a run"],
+         "seconds a run", *(["learnable", "peak MiB", "ms a step"] if costs else [])],
         [
             [
                 r["group"],
@@ -178,10 +179,21 @@ def _data_set(content: Mapping[str, Any], name: str) -> Iterator[str]:
                 _spread(r["validation"][metrics[0]]),
                 str(len(r["seeds"])),
                 f"{r['seconds']['mean']:.0f}",
+                *(_costs(r) if costs else []),
             ]
             for r in rows
         ],
     )  # fmt: skip
+
+
+def _costs(result: Mapping[str, Any]) -> list[str]:
+    """Learnable parameters, the peak memory of a step, and its time."""
+    step = result["step_seconds"]["mean"]
+    return [
+        f"{result['parameters']['learnable']:,}",
+        f"{result['peak_bytes'] / 2**20:,.1f}" if result["peak_bytes"] else "-",
+        f"{1000 * step:.0f}" if step else "-",
+    ]
 
 
 def _method(content: Mapping[str, Any]) -> Iterator[str]:

@@ -299,16 +299,18 @@ def test_export_hands_everything_on(capsys, stand_in):
 
 
 def test_meter_compares_recipes(capsys, stand_in, monkeypatch):
-    metering = SimpleNamespace(to_json=lambda: {"total": 7})
-    calls = stand_in("scantling.run.meter_recipe", "meter_recipe", metering)
+    metering = SimpleNamespace(to_json=lambda: {"total": 7}, counted_share=0.0, memory_share=None)
+    found = {"dr_grading": metering, "linear_probe": metering}
+    calls = stand_in("scantling.run.meter_recipe", "meter_recipes", found)
     words = ["meter", "dr_grading", "linear_probe", "--size", "64", "--batch", "2", "--task.ema_decay", "0.9", "--json"]
     code, out, _ = call(capsys, *words)
     assert code == 0
-    assert json.loads(out) == {"dr_grading": {"total": 7}, "linear_probe": {"total": 7}}
-    assert [c["recipe"] for c in calls] == ["dr_grading", "linear_probe"]
-    assert calls[0] | {"recipe": ""} == {
-        "recipe": "", "overrides": ["--task.ema_decay", "0.9"], "size": 64, "batch": 2, "classes": 5, "backbone": None,
-        "device": "fake", "attention": "fused",
+    row = {"total": 7, "score": 100.0, "ppe": 100.0, "pme": None}
+    assert json.loads(out) == {"dr_grading": row, "linear_probe": row}
+    (asked,) = calls
+    assert asked == {
+        "recipes": ["dr_grading", "linear_probe"], "overrides": ["--task.ema_decay", "0.9"], "size": 64, "batch": 2,
+        "classes": 5, "backbone": None, "device": "fake", "attention": "fused",
     }  # fmt: skip
 
 

@@ -88,3 +88,7 @@ class LinearProbe(FrozenAdapter):
         with torch.no_grad():
             features = self.backbone(batch[IMAGE])
         return self.head(self.dropout(features))
+
+    def share(self) -> float:
+        """Share of the head in all parameters: there is nothing else to count."""
+        return Adapter.share(self)

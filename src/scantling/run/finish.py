@@ -88,10 +88,10 @@ def _meter(stage: Stage, task: Task, prepared: Prepared, inputs: Inputs, setting
     """Parameters, FLOPs and memory of a training step; only the parameters where the step cannot be followed."""
     from scantling.run.meter_recipe import meter_task
 
+    images = stage.plain["data"]["batch_size"]
+    views = type(task.adapter).views(stage.plain["task"]["init_args"]["adapter"].get("init_args") or {}, inputs)
     try:
-        return meter_task(
-            task, prepared.target, inputs, stage.plain["data"]["batch_size"], settings.precision
-        ).to_json()
+        return meter_task(task, prepared.target, inputs, images, settings.precision, views).to_json()
     except ScantlingError:
         parameters = list(task.adapter.parameters())
         learnable = sum(p.numel() for p in parameters if p.requires_grad)

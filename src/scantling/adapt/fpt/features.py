@@ -8,6 +8,7 @@ stored features fit.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
@@ -98,9 +99,9 @@ class FrozenFeatures(Derivation):
         """Shape ``(L, H, T, dh)`` of the keys of one form of one image."""
         return (len(self.blocks), self.geometry.heads, self.kept, self.geometry.head_dim)
 
-    @property
+    @cached_property
     def settings(self) -> dict[str, Any]:  # type: ignore[override]
-        """All that the result depends on. Finds the network, for the hash of its weights."""
+        """All that the result depends on. Finds the network, for the hash of its weights, and lets go of it."""
         return {
             "backbone": self.backbone,
             "weights": self.frozen(torch.device("cpu")).hash,
