@@ -168,6 +168,8 @@ def _train_stage(recipe: Recipe, stage: Stage, home: Path, resume: bool, progres
             counting(f"{stage.name}: frozen features") if progress and chief else nullcontext() as derived,
         ):
             add_looks(prepared, looks, settings, device, decoding=read, deriving=derived)
+        # A derivation may hold a large network, which nobody needs from here on.
+        del looks
     task.channels_last = trainer_settings.channels_last
     task.build(prepared.target, inputs, _counts(prepared, train_rows), trainer_settings.seed)
     task.policy = settings.policy
