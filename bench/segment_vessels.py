@@ -206,7 +206,7 @@ def kept(content: Mapping[str, Any]) -> dict[str, Any]:
 def counts(manifest: Manifest, name: str) -> dict[str, dict[str, int]]:
     """Images and patients of a split, site by site."""
     part = manifest.table[manifest.table["split"] == name]
-    return {s: {"images": len(t), "patients": int(t["patient"].nunique())} for s, t in part.groupby("site")}
+    return {str(s): {"images": len(t), "patients": int(t["patient"].nunique())} for s, t in part.groupby("site")}
 
 
 def log(stage: Path) -> list[dict[str, str]]:
