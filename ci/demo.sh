@@ -43,9 +43,9 @@ run scantling evaluate "$here/run" --data "$here/retina.csv" --split test
 mkdir -p "$here/new_images"
 rm -f "$here/new_images"/*
 if [ -n "${new:-}" ]; then
-  find "$new" -name '*test*.jpg' | sort | head -8 | while read -r file; do cp "$file" "$here/new_images/"; done
+  find "$new" -name '*test*.jpg' | sort | sed -n '1,8p' | while read -r file; do cp "$file" "$here/new_images/"; done
 else
-  find "$here/phantoms/images" -name '*.jpg' | sort | tail -8 | while read -r file; do cp "$file" "$here/new_images/"; done
+  find "$here/phantoms/images" -name '*.jpg' | sort | sed -n '1,8p' | while read -r file; do cp "$file" "$here/new_images/"; done
 fi
 run scantling predict "$here/run" "$here/new_images" -o "$here/predictions"
 
