@@ -16,14 +16,15 @@ if [ -f "$data/idrid_grading/labels.csv" ]; then
   run scantling data import --layout csv "$data/idrid_grading/labels.csv" \
     --image image --label dr_grade --split split --target grade:5 -o "$here/retina.csv"
   new=$data/idrid_grading/images
+  table=$here/retina.csv
 else
   echo "demo on phantoms (drawn images): $data/idrid_grading is not there; set SCANTLING_DATA for real photographs"
   rm -rf "$here/phantoms"
   run scantling data phantom fundus --n 600 --sites 3 --size 256 -o "$here/phantoms"
-  cp "$here/phantoms/manifest.csv" "$here/retina.csv"
+  table=$here/phantoms/manifest.csv
 fi
 
-run scantling data check "$here/retina.csv" || echo "(the check found errors that a study would have to settle; the demo goes on)"
+run scantling data check "$table" || echo "(the check found errors that a study would have to settle; the demo goes on)"
 
 # Published weights are a download of 100 MB; here the network sees drawn fundus photographs first, then the few real ones.
 small=(--task.adapter.backbone test_resnet --data.image_size 128 --trainer.precision bf16-mixed --trainer.channels_last true)
@@ -35,10 +36,10 @@ if [ -n "${new:-}" ]; then
     --task.adapter.weights none "${small[@]}" --task.optimizer.lr 0.02 --data.batch_size 32 --trainer.max_epochs 16
   weights=$here/pretrained
 fi
-run scantling train dr_grading --data "$here/retina.csv" --out "$here/run" \
+run scantling train dr_grading --data "$table" --out "$here/run" \
   --task.adapter.weights "$weights" "${small[@]}" --task.optimizer.lr 0.01 --trainer.max_epochs 25
 
-run scantling evaluate "$here/run" --data "$here/retina.csv" --split test
+run scantling evaluate "$here/run" --data "$table" --split test
 
 mkdir -p "$here/new_images"
 rm -f "$here/new_images"/*
