@@ -309,7 +309,12 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=HERE / "results" / "fpt_speed.json")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    result: dict[str, Any] = {"backbone": arguments.backbone, "size": arguments.size, "batch": arguments.batch}
+    result: dict[str, Any] = {
+        "name": "fpt_speed",
+        "backbone": arguments.backbone,
+        "size": arguments.size,
+        "batch": arguments.batch,
+    }
     result["preloading"] = preloading(arguments)
     print("preloading", result["preloading"]["ratio"], flush=True)
     result["storage"] = storage(arguments)

@@ -227,3 +227,23 @@ def test_bad_options_are_refused_and_a_set_is_never_overwritten(tmp_path):
     with pytest.raises(DataError, match="three shares"):
         write_fundus(tmp_path / "new", 1, fractions=(0.5, 0.5))
     assert not (tmp_path / "new").exists()
+
+
+def test_the_map_of_structures_says_what_masks_and_boxes_say(tmp_path):
+    from scantling.data.phantoms.write import STRUCTURES
+
+    manifest = write_fundus(tmp_path / "ph", n=12, size=128, seed=5, prior="balanced")
+    table, boxes = pd.read_csv(manifest), pd.read_csv(manifest.parent / "lesions.csv")
+    seen = set()
+    for row in table.itertuples():
+        classes = np.asarray(Image.open(manifest.parent / row.structures))
+        inside = np.zeros(classes.shape, dtype=bool)
+        for box in boxes[boxes["image"] == row.image].itertuples():
+            inside[box.top : box.bottom, box.left : box.right] = True
+            assert (classes[box.top : box.bottom, box.left : box.right] >= 4).any()
+        assert (classes[~inside] < 4).all()
+        for number, name in ((1, row.mask), (2, row.disc), (3, row.cup)):
+            mask = np.asarray(Image.open(manifest.parent / name)) > 127
+            assert mask[(classes == number)].all()
+        seen |= set(np.unique(classes).tolist())
+    assert seen == set(range(len(STRUCTURES)))

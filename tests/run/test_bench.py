@@ -209,7 +209,7 @@ def test_runs_on_other_images_are_not_compared():
         difference([predictions(0.1, 0)], [predictions(0.1, 0, n=100)], "accuracy")
 
 
-def test_a_real_run_leaves_its_figures_and_no_names(tmp_path, inline):
+def test_a_real_run_leaves_its_figures_and_no_names(tmp_path, inline, monkeypatch):
     settings = {
         **PLAN["settings"], "trainer.max_epochs": 1, "data.image_size": 32, "data.crop": "none",
         "trainer.accelerator": "cpu", "data.workers": 1,
@@ -222,6 +222,7 @@ def test_a_real_run_leaves_its_figures_and_no_names(tmp_path, inline):
     assert "p00001" not in text
     assert str(tmp_path) not in text
     assert not list((tmp_path / "work" / "trainings").glob("base-*"))
+    monkeypatch.syspath_prepend(str(ROOT / "bench"))
     page = runpy.run_path(str(ROOT / "bench" / "tables.py"))["page"](found)
     assert "| It helps. |" in page
     assert "### Eyes" in page

@@ -3,6 +3,7 @@
 from scantling.adapt.adaptformer import AdaptFormer
 from scantling.adapt.bitfit import BitFit
 from scantling.adapt.bottleneck import BottleneckAdapter
+from scantling.adapt.dense_tokens import DenseTokens
 from scantling.adapt.fpt import FPT
 from scantling.adapt.full import FullFineTuning, LinearProbe
 from scantling.adapt.ladder import LadderSideTuning
@@ -18,6 +19,7 @@ __all__ = [
     "AdaptFormer",
     "BitFit",
     "BottleneckAdapter",
+    "DenseTokens",
     "FullFineTuning",
     "LadderSideTuning",
     "LastBlocks",

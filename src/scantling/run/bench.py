@@ -218,7 +218,11 @@ def _made(name: str, data: DataSet, folder: Path) -> Path:
 
             if make["phantoms"] != "fundus":
                 raise RecipeError(f"no phantoms '{make['phantoms']}'", where=f"data.{name}.make", do="use fundus")
-            write_fundus(folder, **{k: v for k, v in make.items() if k != "phantoms"})
+            write_fundus(folder, **{k: v for k, v in make.items() if k not in {"phantoms", "mask", "target"}})
+            if "mask" in make:
+                drawn = Manifest.read(manifest)
+                table = drawn.table.assign(mask=drawn.table[make["mask"]], target=make["target"])
+                drawn.with_table(table).write(manifest)
         else:
             from scantling.data.layouts import import_layout
             from scantling.data.split import split

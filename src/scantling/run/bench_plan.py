@@ -36,7 +36,8 @@ class DataSet:
         make: either ``layout`` with ``source`` (below the folder of open data), the layout's options,
             ``part`` (``{take: 0, of: 2}``: only the patients of the first of two parts) and, where the set has no test
             images of its own, ``divide`` with the options of :func:`scantling.data.split.split`; or ``phantoms:
-            fundus`` with the options of :func:`scantling.data.phantoms.write_fundus`.
+            fundus`` with the options of :func:`scantling.data.phantoms.write_fundus` and, for masks, ``mask`` and
+            ``target``: the column of the masks, and what they show.
         settings: overrides of the recipe on this data set.
         variants: further overrides on this data set for single variants or groups of variants, by name; they come last.
         seeds: left out, the bench's.

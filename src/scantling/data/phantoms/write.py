@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from scantling.core.errors import DataError
 from scantling.core.files import os_error, writing
@@ -22,9 +22,15 @@ from scantling.data.phantoms.fundus import FundusBatch, check_options, draw_fund
 MASKS = ("vessel", "disc", "cup")
 """Masks that are written, one folder each."""
 
+STRUCTURES = ("background", "vessel", "disc", "cup", "red_lesion", "bright_lesion", "other_lesion")
+"""Classes of the map of structures, in the folder ``structures``: the masks, and lesions as ellipses in their boxes."""
+
+_RED = frozenset({"microaneurysm", "haemorrhage", "preretinal_haemorrhage", "vitreous_haemorrhage"})
+_BRIGHT = frozenset({"hard_exudate", "cotton_wool_spot"})
+
 COLUMNS = (
     "image", "label", "target", "mask", "patient", "site", "laterality", "split", "quality", "disc", "cup",
-    "degradation",
+    "degradation", "structures",
 )  # fmt: skip
 """Columns of the manifest."""
 
@@ -47,7 +53,9 @@ def write_fundus(
     progress: Callable[[int, int], object] | None = None,
     prior: str = "moderate",
 ) -> Path:
-    """Write a set of fundus phantoms: ``images/``, ``vessel/``, ``disc/``, ``cup/``, ``lesions.csv``, ``manifest.csv``.
+    """Write a set of fundus phantoms: photographs, masks, a map of all structures, boxes of lesions, and a manifest.
+
+    In ``images/``, ``vessel/``, ``disc/``, ``cup/``, ``structures/``, ``lesions.csv`` and ``manifest.csv``.
 
     The manifest comes last, so that a set without one is not complete; running again writes the same files.
 
@@ -79,7 +87,7 @@ def write_fundus(
     if manifest.exists():
         raise DataError("there is a manifest already", where=manifest, do="choose another folder or delete this one")
     try:
-        for name in ("images", *MASKS):
+        for name in ("images", "structures", *MASKS):
             (home / name).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise os_error(error, home) from error
@@ -136,6 +144,7 @@ def _write_chunk(
             for kind in MASKS:
                 mask = getattr(batch, kind)[i].astype(np.uint8) * np.uint8(255)
                 Image.fromarray(mask).save(home / kind / f"{name}.png", compress_level=1)
+            structures(batch, i).save(home / "structures" / f"{name}.png", compress_level=1)
             rows.append(_row(batch, i, name, split_of(seed, int(batch.patient[i]), fractions)))
     except OSError as error:
         raise os_error(error, home) from error
@@ -146,11 +155,27 @@ def _write_chunk(
     return rows, boxes
 
 
+def structures(batch: FundusBatch, i: int) -> Image.Image:
+    """The class, one of :data:`STRUCTURES`, of every pixel: lesions over the rest, small ones over large ones."""
+    classes = np.zeros(batch.vessel.shape[1:], dtype=np.uint8)
+    for number, name in enumerate(MASKS, start=1):
+        classes[getattr(batch, name)[i]] = number
+    image = Image.fromarray(classes)
+    draw = ImageDraw.Draw(image)
+    mine = np.flatnonzero(batch.boxes[:, 0] == i)
+    area = (batch.boxes[mine, 3] - batch.boxes[mine, 1]) * (batch.boxes[mine, 4] - batch.boxes[mine, 2])
+    for row in mine[np.argsort(-area, kind="stable")]:
+        kind, (left, top, right, bottom) = str(batch.kinds[row]), batch.boxes[row, 1:].tolist()
+        name = "red_lesion" if kind in _RED else "bright_lesion" if kind in _BRIGHT else "other_lesion"
+        draw.ellipse((left, top, right - 1, bottom - 1), fill=STRUCTURES.index(name))
+    return image
+
+
 def _row(batch: FundusBatch, i: int, name: str, split: str) -> tuple[Any, ...]:
     return (
         f"images/{name}.jpg", int(batch.grade[i]), "grade:5", f"vessel/{name}.png", f"p{int(batch.patient[i]):05d}",
         f"site{int(batch.site[i])}", str(batch.laterality[i]), split, str(batch.quality[i]), f"disc/{name}.png",
-        f"cup/{name}.png", str(batch.degradation[i]),
+        f"cup/{name}.png", str(batch.degradation[i]), f"structures/{name}.png",
     )  # fmt: skip
 
 
