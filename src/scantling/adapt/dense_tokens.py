@@ -35,6 +35,8 @@ class DenseTokens(Adapter):
         self.backbone = Backbone(backbone, inputs, weights)
         self.head = nn.Conv2d(self.backbone.body.num_features, outputs, 1)
         nn.init.trunc_normal_(self.head.weight, std=0.01)
+        if self.head.bias is not None:
+            nn.init.zeros_(self.head.bias)
 
     def forward(self, batch: TensorDict) -> Tensor:
         """Outputs ``(B, outputs, H, W)``."""
