@@ -1,6 +1,7 @@
 """Writes docs/methods/<name>_tables.md from every bench/results/<name>.json that a bench left, and from nothing else.
 
-The page of the method includes it below a heading of second order.
+A plan without findings, such as a search of learning rates, has none. The page of the method includes its tables below a
+heading of second order.
 
 Use: ``python bench/tables.py``
 """
@@ -28,7 +29,7 @@ def main() -> int:
     """Write the tables of all results."""
     for file in sorted((HERE / "results").glob("*.json")):
         content = json.loads(file.read_text(encoding="utf-8"))
-        if {"results", "findings", "rule"} <= content.keys():
+        if {"results", "findings", "rule"} <= content.keys() and content["findings"]:
             text = page(content)
         elif content.get("kind") == "segmentation":
             text = segmentation_page(content)

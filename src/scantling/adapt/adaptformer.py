@@ -9,8 +9,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from scantling.adapt.bottleneck import Bottleneck
-from scantling.adapt.frozen import FrozenAdapter, transformer_blocks
+from scantling.adapt.bottleneck import Bottleneck, put_bottlenecks
+from scantling.adapt.frozen import FrozenAdapter
 from scantling.core.seams import Inputs
 
 
@@ -45,13 +45,7 @@ class AdaptFormer(FrozenAdapter):
         checkpointing: bool = False,
     ) -> None:
         super().__init__(outputs, inputs, backbone, weights, dropout, checkpointing)
-        added = []
-        blocks: Any = transformer_blocks(self.backbone)
-        for block in blocks:
-            small = Bottleneck(self.backbone.body.embed_dim, bottleneck, nn.ReLU())
-            block.mlp = Beside(block.mlp, small, scale)
-            added.append(small)
-        self.unfreeze(p for module in added for p in module.parameters())
+        put_bottlenecks(self, bottleneck, nn.ReLU, lambda mlp, small: Beside(mlp, small, scale))
 
 
 class Beside(nn.Module):

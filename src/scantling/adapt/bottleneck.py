@@ -6,6 +6,7 @@ Source: Houlsby et al. 2019, arXiv 1902.00751; one adapter a block, behind the M
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from torch import Tensor, nn
@@ -44,13 +45,23 @@ class BottleneckAdapter(FrozenAdapter):
         checkpointing: bool = False,
     ) -> None:
         super().__init__(outputs, inputs, backbone, weights, dropout, checkpointing)
-        added = []
-        blocks: Any = transformer_blocks(self.backbone)
-        for block in blocks:
-            small = Bottleneck(self.backbone.body.embed_dim, bottleneck, nn.GELU())
-            block.mlp = Followed(block.mlp, small)
-            added.append(small)
-        self.unfreeze(p for module in added for p in module.parameters())
+        put_bottlenecks(self, bottleneck, nn.GELU, Followed)
+
+
+def put_bottlenecks(
+    adapter: FrozenAdapter,
+    width: int,
+    activation: Callable[[], nn.Module],
+    join: Callable[[nn.Module, Bottleneck], nn.Module],
+) -> None:
+    """Give the MLP of every block a bottleneck that learns; ``join`` says how the two stand together."""
+    blocks: Any = transformer_blocks(adapter.backbone)
+    added = []
+    for block in blocks:
+        small = Bottleneck(adapter.backbone.body.embed_dim, width, activation())
+        block.mlp = join(block.mlp, small)
+        added.append(small)
+    adapter.unfreeze(p for module in added for p in module.parameters())
 
 
 class Bottleneck(nn.Module):

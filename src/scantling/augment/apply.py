@@ -16,8 +16,9 @@ from scantling.augment import colour, geometry
 from scantling.augment.draws import Draw
 from scantling.augment.plan import FILLING, Step
 from scantling.augment.settings import Settings
-from scantling.augment.warp import mirror, warp
+from scantling.augment.warp import warp
 from scantling.augment.workspace import workspace
+from scantling.core.mirror import mirror
 
 CACHED_VALUES = 2**18
 """Values of the images that a CPU works on at a time, so that they stay in its cache from step to step."""

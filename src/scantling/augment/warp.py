@@ -13,11 +13,6 @@ from scantling.augment.geometry import Visible
 from scantling.augment.workspace import workspace
 
 
-def mirror(images: Tensor, code: int) -> Tensor:
-    """``images (..., H, W)`` mirrored without resampling, by a code of :func:`scantling.augment.geometry.mirrored`."""
-    return images.flip([axis for axis, bit in ((-1, 1), (-2, 2)) if code & bit])
-
-
 def warp(
     images: Tensor,
     maps: np.ndarray,

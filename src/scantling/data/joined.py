@@ -10,7 +10,8 @@ from tensordict import TensorDict
 from torch import Tensor
 
 from scantling.core.batch import IMAGE
-from scantling.data.images import ImageSource, check_fields
+from scantling.core.mirror import mirror
+from scantling.data.images import Held, ImageSource, check_fields
 
 
 @dataclass(frozen=True)
@@ -77,19 +78,16 @@ class Joined:
 
 def mirrored(images: Tensor, codes: Tensor) -> Tensor:
     """``images (B, ..., H, W)``, each mirrored by its code: 0 not, 1 left to right, 2 upside down, 3 both."""
-    axes = {1: [-1], 2: [-2], 3: [-2, -1]}
     out = images.clone() if bool(codes.any()) else images
-    for code, dims in axes.items():
+    for code in (1, 2, 3):
         at = codes == code
         if bool(at.any()):
-            out[at] = images[at].flip(dims)
+            out[at] = mirror(images[at], code)
     return out
 
 
 def _gather(part: Part, wanted: dict[str, str], rows: Tensor, forms: Tensor) -> dict[str, Tensor]:
     """Fields of a part under their new names; of a field with mirrored forms only those asked for are read."""
-    from scantling.data.images import Held
-
     if not part.codes:
         found = part.source.gather(rows, list(wanted.values()))
         return {new: found[old] for new, old in wanted.items()}

@@ -18,6 +18,7 @@ from scantling.adapt.fpt.selection import QUERIES, Rule, important_tokens, kept_
 from scantling.adapt.fpt.words import check_word
 from scantling.core.batch import FROZEN_KEYS, FROZEN_VALUES
 from scantling.core.errors import RecipeError, nearest
+from scantling.core.mirror import mirror
 from scantling.core.seams import Derivation, Inputs
 from scantling.nets.attention_taps import architecture, tap
 
@@ -36,8 +37,6 @@ SCALES = {FROZEN_KEYS: KEY_SCALES, FROZEN_VALUES: VALUE_SCALES}
 
 MIRRORS = {"identity": 0, "horizontal": 1, "vertical": 2, "both": 3}
 """Code of every mirrored form: bit 0 is left to right, bit 1 upside down."""
-
-_AXES = {0: (), 1: (-1,), 2: (-2,), 3: (-2, -1)}
 
 
 class FrozenFeatures(Derivation):
@@ -137,7 +136,7 @@ class FrozenFeatures(Derivation):
     def __call__(self, images: Tensor) -> dict[str, Tensor]:
         """The fields of ``images (B, C, H, W)``, uint8."""
         images = images.float().div_(255.0)
-        forms = [self.look(images.flip(_AXES[code])) for code in self.codes]
+        forms = [self.look(mirror(images, code)) for code in self.codes]
         return {name: torch.stack([form[name] for form in forms], 1) for name in forms[0]}
 
     @torch.no_grad()
