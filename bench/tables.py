@@ -1,7 +1,7 @@
 """Writes docs/methods/<name>_tables.md from every bench/results/<name>.json that a bench left, and from nothing else.
 
-A plan without findings, such as a search of learning rates, has none. The page of the method includes its tables below a
-heading of second order.
+A plan without findings, such as a search of learning rates, has none. The page of the method includes its tables below
+a heading of second order.
 
 Use: ``python bench/tables.py``
 """
