@@ -338,3 +338,21 @@ def test_a_gpu_gives_the_same_augmentation():
     policy, batch = FixedPolicy(saturation=0.1, hue=0.05), batch_of(6, size=(96, 96))
     on_gpu = policy(batch.to("cuda"), seeded())["image"].cpu()
     assert ((on_gpu - augmented(policy, batch)).abs() < 1e-3).float().mean() > 0.999
+
+
+def test_a_map_moves_with_its_image_keeps_its_values_and_is_empty_outside():
+    dots = torch.zeros(8, 1, 32, 32)
+    dots[:, :, 10:22, 14:20] = 1.0
+    batch = batch_of(image=dots.expand(-1, 3, -1, -1), saliency=dots)
+    out = FixedPolicy(colour_probability=0.0)(batch, seeded())
+    torch.testing.assert_close(out["saliency"], out["image"][:, :1])
+    coloured = FixedPolicy(**{**OFF, "colour_probability": 1.0}, brightness=0.9)(batch, seeded())
+    assert torch.equal(coloured["saliency"], dots) and not torch.equal(coloured["image"], batch["image"])
+    bright = FixedPolicy(**{**OFF, "translation_probability": 1.0}, translation=0.4, fill=1.0)
+    moved = bright(batch_of(saliency=torch.ones(8, 1, 32, 32)), seeded())["saliency"]
+    assert set(moved.unique().tolist()) == {0.0, 1.0}
+
+
+def test_an_8_bit_map_comes_out_as_shares():
+    whole = torch.full((8, 1, 32, 32), 255, dtype=torch.uint8)
+    assert torch.equal(FixedPolicy(**OFF)(batch_of(saliency=whole), seeded())["saliency"], torch.ones(8, 1, 32, 32))

@@ -47,3 +47,10 @@ def test_an_unknown_operation_or_setting_is_named():
         KorniaPolicy([{"RandomHorizontalFlip": {"chance": 1.0}}])
     with pytest.raises(RecipeError, match="no operation"):
         KorniaPolicy([])
+
+
+def test_a_map_moves_like_the_mask():
+    given = batch()
+    given["saliency"] = given["mask"][:, None].float()
+    out = KorniaPolicy(MOVES)(given, torch.Generator().manual_seed(0))
+    assert torch.equal(out["saliency"][:, 0] > 0.5, out["mask"] == 1)

@@ -84,6 +84,21 @@ def test_balanced_sampling_makes_rare_classes_frequent():
     assert ((counts / counts.sum() - 1 / 3).abs() < 0.05).all()
 
 
+def test_partners_follow_the_rows_of_a_batch_in_an_order_of_their_own():
+    alone = Loader(data(), ROWS, 8, "class_balanced", 1, LABELS, drop_last=True)
+    paired = Loader(data(), ROWS, 8, "class_balanced", 1, LABELS, drop_last=True, partners="instance")
+    both = rows_of(paired)
+    assert len(both) == len(paired) == 6
+    assert [rows[:8] for rows in both] == rows_of(alone)
+    others = flat(rows[8:] for rows in both)
+    assert len(set(others)) == 48
+    assert set(others) <= set(ROWS.tolist())
+    same_order = Loader(data(), ROWS, 8, "instance", 1, LABELS, drop_last=True, partners="instance")
+    assert all(rows[:8] != rows[8:] for rows in rows_of(same_order))
+    paired.start_at(4)
+    assert rows_of(paired) == both[4:]
+
+
 @pytest.mark.parametrize("world", [2, 3, 4])
 @pytest.mark.parametrize("drop_last", [False, True])
 def test_ranks_train_in_step_and_together_follow_the_global_order(world, drop_last):

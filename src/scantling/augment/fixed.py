@@ -7,6 +7,7 @@ Grading from Fundus Images", Diagnostics 13(10):1664, arXiv 2110.14160.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
@@ -15,10 +16,10 @@ from tensordict import TensorDict
 from torch import Tensor
 
 from scantling.augment.apply import Application
-from scantling.augment.draws import draw
+from scantling.augment.draws import Draw, draw
 from scantling.augment.plan import Operation, plan
 from scantling.augment.settings import Interpolation, Settings
-from scantling.core.batch import FELLOW_IMAGE, IMAGE, MASK
+from scantling.core.batch import FELLOW_IMAGE, IMAGE, MAPS, MASK
 from scantling.core.errors import RecipeError, nearest
 from scantling.core.recycling import Recycler
 from scantling.core.seams import Policy
@@ -45,7 +46,7 @@ class NoPolicy(Policy):
     def __call__(self, batch: TensorDict, generator: torch.Generator) -> TensorDict:
         """The batch, its images float32 in [0, 1]."""
         out = batch.copy()
-        for name in (IMAGE, FELLOW_IMAGE):
+        for name in (IMAGE, FELLOW_IMAGE, *MAPS):
             if name in batch and batch[name].dtype == torch.uint8:
                 out[name] = batch[name].float().div_(255)
         return out
@@ -56,8 +57,8 @@ class FixedPolicy(Policy):
 
     The defaults are the published diabetic-retinopathy recipe (its release since October 2022). Every operation has a
     probability with which a sample gets it and a strength; probability 0, or leaving it out of ``order``, switches it
-    off, and the random numbers of the others stay the same. A mask takes the geometry of its image. A fellow image is
-    augmented by random numbers of its own.
+    off, and the random numbers of the others stay the same. A mask takes the geometry of its image, and so do maps such
+    as the saliency, which are 0 where they show nothing. A fellow image is augmented by random numbers of its own.
 
     All geometric operations of a sample are composed and carried out by one bilinear resampling (nearest neighbour for
     masks), with the result of doing them one after the other: what one of them moves out of the frame is lost. Samples
@@ -145,6 +146,8 @@ class FixedPolicy(Policy):
             interpolation=interpolation,
         )
         self._steps = plan(self.settings.order)
+        self._moves = tuple(step for step in self._steps if step.name == "warp")
+        self._empty = replace(self.settings, fill=0.0)
         self._memory = Recycler()
 
     @classmethod
@@ -173,19 +176,31 @@ class FixedPolicy(Policy):
             The batch with images float32 in [0, 1].
         """
         out = batch.copy()
-        images, masks = self._augment(batch[IMAGE], batch.get(MASK, None), generator)
+        drawn = self._draw(batch[IMAGE], generator)
+        images, masks = self._augment(batch[IMAGE], batch.get(MASK, None), drawn)
         out[IMAGE] = images
         if masks is not None:
             out[MASK] = masks
+        for name in MAPS:
+            if name in batch:
+                out[name] = self._move(batch[name], drawn)
         if FELLOW_IMAGE in batch:
-            out[FELLOW_IMAGE] = self._augment(batch[FELLOW_IMAGE], None, generator)[0]
+            fellows = batch[FELLOW_IMAGE]
+            out[FELLOW_IMAGE] = self._augment(fellows, None, self._draw(fellows, generator))[0]
         return out
 
-    def _augment(
-        self, images: Tensor, masks: Tensor | None, generator: torch.Generator
-    ) -> tuple[Tensor, Tensor | None]:
+    def _draw(self, images: Tensor, generator: torch.Generator) -> Draw:
+        return draw(self.settings, len(images), (images.shape[-2], images.shape[-1]), generator)
+
+    def _move(self, maps: Tensor, drawn: Draw) -> Tensor:
+        """Maps ``(B, 1, H, W)`` moved with their images, float32 in [0, 1]."""
+        size = (maps.shape[-2], maps.shape[-1])
+        moved = torch.empty_like(maps, dtype=torch.float32)
+        Application(self._moves, drawn, self._empty, size).run(maps, None, moved, None)
+        return moved
+
+    def _augment(self, images: Tensor, masks: Tensor | None, drawn: Draw) -> tuple[Tensor, Tensor | None]:
         size = (images.shape[-2], images.shape[-1])
-        drawn = draw(self.settings, len(images), size, generator)
         on_cpu = images.device.type == "cpu"
         pixels = self._memory.empty(images.shape) if on_cpu else torch.empty_like(images, dtype=torch.float32)
         classes = None if masks is None else torch.empty_like(masks)

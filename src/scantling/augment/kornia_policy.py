@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from scantling.core.batch import FELLOW_IMAGE, IMAGE, MASK, as_float
+from scantling.core.batch import FELLOW_IMAGE, IMAGE, MAPS, MASK, as_float
 from scantling.core.errors import RecipeError, nearest
 from scantling.core.seams import Policy
 
@@ -52,16 +52,17 @@ class KorniaPolicy(Policy):
         seed = int(torch.randint(2**62, (1,), generator=generator, device=generator.device))
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            keys = ["input", "mask"] if MASK in batch.keys() else ["input"]
+            moving = [name for name in (MASK, *MAPS) if name in batch.keys()]
             chain: torch.nn.Module = self.kornia.AugmentationSequential(
-                *self.operations, data_keys=keys, extra_args={"mask": {"resample": "nearest", "padding_mode": "zeros"}}
+                *self.operations,
+                data_keys=["input", *["mask" for _ in moving]],
+                extra_args={"mask": {"resample": "nearest", "padding_mode": "zeros"}},
             )
-            if MASK in batch.keys():
-                shifted = (batch[MASK] - OUTSIDE).float().unsqueeze(1)
-                images, masks = chain(batch[IMAGE], shifted)
-                batch[MASK] = masks.squeeze(1).round().long() + OUTSIDE
-            else:
-                images = chain(batch[IMAGE])
+            planes = [(batch[n] - OUTSIDE).float().unsqueeze(1) if n == MASK else batch[n] for n in moving]
+            found = chain(batch[IMAGE], *planes)
+            images, *moved = found if moving else [found]
+            for name, plane in zip(moving, moved, strict=True):
+                batch[name] = plane.squeeze(1).round().long() + OUTSIDE if name == MASK else plane
             batch[IMAGE] = images.clamp(0, 1)
             if FELLOW_IMAGE in batch.keys():
                 fellow = self.kornia.AugmentationSequential(*self.operations, data_keys=["input"])

@@ -13,6 +13,8 @@ field               shape, dtype                meaning
 ``frozen_keys``     ``(B, L, H, T, dh)``        keys of a frozen transformer: blocks, heads, kept tokens, head width
 ``frozen_values``   as ``frozen_keys``          values of the same tokens
 ``weight``          ``(B,)`` float32            weight of a sample in the loss, 1 when absent
+``saliency``        ``(B, 1, H, W)``            what stands out in the image, as ``image``; 0 outside of it
+``synthetic``       ``(B,)`` bool               whether a synthesizer made the sample
 ==================  ==========================  =============================================================
 
 Derivations add fields under their own names.
@@ -35,15 +37,20 @@ FROZEN_IMAGE = "frozen_image"
 FROZEN_KEYS = "frozen_keys"
 FROZEN_VALUES = "frozen_values"
 WEIGHT = "weight"
+SALIENCY = "saliency"
+SYNTHETIC = "synthetic"
 
 IMAGES = (IMAGE, FELLOW_IMAGE, FROZEN_IMAGE)
 """Fields that hold pixels in colour or grey."""
 
+MAPS = (SALIENCY,)
+"""Fields that say something of every pixel of ``image``: geometry moves them along, colour leaves them."""
+
 
 def as_float(batch: TensorDict) -> TensorDict:
-    """A batch whose uint8 images are float32 in [0, 1]; float images stay as they are."""
+    """A batch whose uint8 images and maps are float32 in [0, 1]; float ones stay as they are."""
     batch = batch.clone(recurse=False)
-    for field in IMAGES:
+    for field in (*IMAGES, *MAPS):
         if field in batch.keys() and not batch[field].is_floating_point():
             batch[field] = batch[field].float().div_(255.0)
     return batch

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -179,11 +180,59 @@ class Objective(nn.Module, ABC):
 
 
 class Mixer(ABC):
-    """Mixes the samples of a batch: mixup, CutMix, SPMix."""
+    """Mixes the samples of a batch: mixup, CutMix, SPMix.
+
+    ``partners`` names a sampler that draws a second batch beside the first: a training batch then has 2B rows, those of
+    ``data.sampler`` before those of ``partners``, and the mixer gives B.
+    """
+
+    partners: str | None = None
+
+    def configure(  # noqa: B027 (a hook that few mixers need)
+        self, target: Target, inputs: Inputs, class_counts: Tensor | None = None
+    ) -> None:
+        """Hear of the task once, before the first batch; ``class_counts (K,)`` are those of the training images.
+
+        Raises:
+            RecipeError: it cannot mix samples of such a target.
+        """
+
+    def derivations(self) -> tuple[Derivation, ...]:
+        """Maps that it reads beside the image, computed once over the data set."""
+        return ()
+
+    def set_epoch(self, epoch: int, epochs: int) -> None:  # noqa: B027 (a hook that few mixers need)
+        """Hear of a new epoch, from 0, and of how many there are."""
 
     @abstractmethod
     def __call__(self, batch: TensorDict, generator: torch.Generator) -> TensorDict:
-        """A batch of the same shapes."""
+        """A batch of the same shapes, of half as many rows with ``partners``; labels may become distributions (B, K).
+
+        Images and maps are float in [0, 1]. The generator is on the CPU.
+        """
+
+    def around(self, adapter: Adapter, batch: TensorDict) -> AbstractContextManager[None]:
+        """Entered while the adapter sees a mixed batch, for mixers that reach into the network."""
+        return nullcontext()
+
+
+class Synthesizer(ABC):
+    """Makes samples that the data do not have: images with lesions from images without."""
+
+    @abstractmethod
+    def configure(self, inputs: Inputs) -> None:
+        """Hear of the images once, before the first batch.
+
+        Raises:
+            RecipeError: what it needs is not there.
+        """
+
+    @abstractmethod
+    def __call__(self, batch: TensorDict, generator: torch.Generator) -> TensorDict:
+        """The same rows, changed: ``image``, ``label`` 1, ``mask (B, H, W)`` of what was put in, ``synthetic`` True.
+
+        Images are float in [0, 1] before and after. The generator is on the CPU.
+        """
 
 
 class Policy(ABC):

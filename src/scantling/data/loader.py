@@ -21,6 +21,9 @@ from scantling.data.samplers import Even, Sampler, epoch_order, rank_share
 
 T = TypeVar("T")
 
+PARTNERS = 0x5EED
+"""Added to the seed of a run for the order of the partners, which has nothing in common with the first order."""
+
 
 class Loader:
     """Batches of some rows of a data set, epoch after epoch.
@@ -51,6 +54,7 @@ class Loader:
         drop_last: leave out the last batch when it is smaller than the others.
         prefetch: batches prepared ahead in a thread; 0 for none.
         pin_memory: put batches into page-locked memory, for a faster way to a GPU; ignored without one.
+        partners: a second sampler, whose rows follow those of the first in a batch of twice as many rows; for mixers.
 
     Raises:
         RecipeError: a batch size below 1, a rank outside the world, or fewer rows than one batch with ``drop_last``.
@@ -73,6 +77,7 @@ class Loader:
         drop_last: bool = False,
         prefetch: int = 1,
         pin_memory: bool = False,
+        partners: Sampler | None = None,
     ) -> None:
         if batch_size < 1 or not 0 <= rank < world_size:
             raise RecipeError(f"batch size {batch_size}, rank {rank} of {world_size}", do="give a batch size from 1")
@@ -83,6 +88,7 @@ class Loader:
         self.labels, self.fellows, self.weights, self.fields = labels, fellows, weights, fields
         self.decay, self.rank, self.world_size, self.drop_last = decay, rank, world_size, drop_last
         self.prefetch, self.pin_memory = prefetch, pin_memory and torch.cuda.is_available()
+        self.partners = partners
         self.epoch, self._start = 0, 0
         if drop_last and len(rows) and not len(self):
             raise RecipeError(
@@ -106,8 +112,11 @@ class Loader:
 
     def order(self) -> Tensor:
         """Rows of the manifest that this rank visits in this epoch, in their order."""
+        return self._order(self.sampler, self.seed)
+
+    def _order(self, sampler: Sampler, seed: int) -> Tensor:
         labels = torch.full_like(self.rows, MISSING_INDEX) if self.labels is None else self.labels[self.rows]
-        positions = epoch_order(self.sampler, labels, self.seed, self.epoch, self.decay)
+        positions = epoch_order(sampler, labels, seed, self.epoch, self.decay)
         even: Even = "no" if self.sampler == "sequential" else "drop" if self.drop_last else "wrap"
         return self.rows[rank_share(positions, self.rank, self.world_size, even)]
 
@@ -141,7 +150,11 @@ class Loader:
 
     def __iter__(self) -> Iterator[TensorDict]:
         start, self._start = self._start, 0
-        batches = self.order().split(self.batch_size)[start : len(self)]
+        batches = self.order().split(self.batch_size)
+        if self.partners is not None:
+            others = self._order(self.partners, self.seed + PARTNERS).split(self.batch_size)
+            batches = tuple(torch.cat(pair) for pair in zip(batches, others, strict=True))
+        batches = batches[start : len(self)]
         return ahead(self.batch, batches, self.prefetch) if self.prefetch else map(self.batch, batches)
 
     def _share_size(self) -> int:

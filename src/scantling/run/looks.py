@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from scantling.data.direct import Direct
 from scantling.data.joined import Joined, Part, pixels_of
 from scantling.data.store import Store, open_images
 
 if TYPE_CHECKING:
-    from scantling.core.seams import View
+    from scantling.core.seams import Derivation, View
     from scantling.data.settings import DataSettings
     from scantling.run.prepare import Prepared
 
@@ -64,3 +65,17 @@ def add_looks(
         parts.append(Part(source, {n: n for n in source.fields if n not in known}, look.codes))
     if parts:
         prepared.images = Joined(prepared.images, parts)
+
+
+def add_maps(prepared: Prepared, derivation: Derivation, progress: Progress | None = None) -> None:
+    """Put what a derivation gives beside the images of a run, computed once and kept with them.
+
+    Raises:
+        DataError: results kept under other settings, or a field that is there already.
+    """
+    images = prepared.images
+    source = images.main if isinstance(images, Joined) else images
+    if isinstance(source, Store):
+        source.derive(derivation, BATCH, progress=progress)
+    elif isinstance(source, Direct):
+        source.derive(derivation, BATCH)

@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from scantling.core.batch import MAPS
 from scantling.core.build import import_object
 from scantling.core.bundle import is_bundle
 from scantling.core.errors import DataError, RecipeError, ScantlingError, TrainingError
 from scantling.core.files import os_error, write_json, write_text
 from scantling.core.seams import Adapter
 from scantling.run.finish import finish
-from scantling.run.looks import add_looks
+from scantling.run.looks import add_looks, add_maps
 from scantling.run.prepare import Prepared, measured_inputs, prepare, read_manifest
 from scantling.run.ranks import is_worker
 from scantling.run.recipe import Recipe, Stage, refer, resolve
@@ -170,6 +171,9 @@ def _train_stage(recipe: Recipe, stage: Stage, home: Path, resume: bool, progres
             add_looks(prepared, looks, settings, device, decoding=read, deriving=derived)
         # A derivation may hold a large network, which nobody needs from here on.
         del looks
+    for derivation in () if task.mixer is None else task.mixer.derivations():
+        with counting(f"{stage.name}: maps of the images") if progress and chief else nullcontext() as told:
+            add_maps(prepared, derivation, told)
     task.channels_last = trainer_settings.channels_last
     task.build(prepared.target, inputs, _counts(prepared, train_rows), trainer_settings.seed)
     task.policy = settings.policy
@@ -183,10 +187,12 @@ def _train_stage(recipe: Recipe, stage: Stage, home: Path, resume: bool, progres
     drop_last = len(train_rows) >= settings.batch_size * trainer.world_size
     train_loader = prepared.loader(
         train_rows, settings.batch_size, sampler=settings.sampler, decay=settings.sampler_decay,
-        seed=trainer_settings.seed, drop_last=drop_last, pin_memory=True, **rank,
+        seed=trainer_settings.seed, drop_last=drop_last, pin_memory=True,
+        partners=None if task.mixer is None else task.mixer.partners, **rank,
     )  # fmt: skip
+    seen = [name for name in prepared.images.fields if name not in MAPS]
     val_loader = prepared.loader(
-        val_rows, settings.eval_batch_size or 2 * settings.batch_size, sampler="sequential", **rank
+        val_rows, settings.eval_batch_size or 2 * settings.batch_size, sampler="sequential", fields=seen, **rank
     )
     task.steps_per_epoch = max(1, -(-len(train_loader) // trainer_settings.accumulate_grad_batches))
     if trainer_settings.limit_train_batches:

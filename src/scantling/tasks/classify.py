@@ -51,8 +51,3 @@ class Classify(Task):
             if np.isfinite(value):
                 figures[name] = value
         return figures
-
-    @torch.no_grad()
-    def on_train_epoch_start(self) -> None:
-        """Losses that change over time hear of the new epoch."""
-        self.objective.set_epoch(self.current_epoch)

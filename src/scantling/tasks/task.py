@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -88,6 +89,8 @@ class Task(LightningModule, ABC):
         given = self.given_objective
         self.objective = import_object(target.objective, Objective)() if given is None else given
         self.objective.configure(target, class_counts)
+        if self.mixer is not None:
+            self.mixer.configure(target, inputs, class_counts)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.adapter = self.factory(self.objective.outputs_for(target), inputs)
@@ -135,7 +138,9 @@ class Task(LightningModule, ABC):
         batch = self.augment(batch, generator)
         if self.channels_last:
             batch[IMAGE] = batch[IMAGE].contiguous(memory_format=torch.channels_last)
-        loss = self.objective.loss(self.adapter(batch), batch)
+        with nullcontext() if self.mixer is None else self.mixer.around(self.adapter, batch):
+            outputs = self.adapter(batch)
+        loss = self.objective.loss(outputs, batch)
         self.check_finite(loss, batch_idx)
         self.log("train_loss", loss.detach(), on_step=False, on_epoch=True, batch_size=len(batch), prog_bar=False)
         return loss
@@ -146,6 +151,13 @@ class Task(LightningModule, ABC):
             batch = self.policy(batch, generator)
         batch = as_float(batch)
         return batch if self.mixer is None else self.mixer(batch, generator)
+
+    @torch.no_grad()
+    def on_train_epoch_start(self) -> None:
+        """Losses and mixers that change over time hear of the new epoch."""
+        self.objective.set_epoch(self.current_epoch)
+        if self.mixer is not None:
+            self.mixer.set_epoch(self.current_epoch, int(self.trainer.max_epochs or 1))
 
     def validation_step(self, batch: TensorDict, batch_idx: int) -> None:
         """Outputs of a batch, kept until the epoch ends."""
