@@ -149,8 +149,11 @@ def _of_manifest(manifest: Manifest, split: str | None, pairs: bool) -> list[Lis
 
 def _listed(found: Sequence[tuple[str, Source]], fellows: Sequence[Source | None]) -> list[Listed]:
     seen, out = Counter[str](), list[Listed]()
+    absolute = [os.path.dirname(name) for name, _ in found if PurePosixPath(name).is_absolute()]
+    base = os.path.commonpath(absolute) if absolute else ""
     for (name, source), fellow in zip(found, fellows, strict=True):
-        parts = [p for p in PurePosixPath(name).parts if p not in ("..", "/")]
+        shown = os.path.relpath(name, base) if PurePosixPath(name).is_absolute() else name
+        parts = [p for p in PurePosixPath(shown).parts if p != ".."]
         picture = "/".join(parts) + ("" if source.frame is None else f".{source.frame:04}")
         seen[picture] += 1
         out.append(Listed(name, source, picture if seen[picture] == 1 else f"{picture}~{seen[picture]}", fellow))
