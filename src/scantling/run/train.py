@@ -224,7 +224,7 @@ def _fit(trainer: Trainer, task: Task, train: Epochs, val: Batches, keeper: Any,
     task.train()
     try:
         trainer.fit(task, train, val, ckpt_path=checkpoint, weights_only=True if checkpoint else None)
-    except ScantlingError:
+    except (ScantlingError, BrokenPipeError):
         raise
     except OSError as error:
         raise os_error(error, keeper.last.parent.parent) from error
