@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import json
+import multiprocessing
 import os
 import shutil
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +16,7 @@ from typing import Any
 
 from scantling.core.errors import TrainingError
 from scantling.core.files import write_json
-from scantling.run.bench_plan import PRETRAINED, Run
+from scantling.run.bench_plan import BESIDE, PRETRAINED, Run
 
 FINISHED = "finished.json"
 
@@ -58,12 +60,25 @@ class Job:
 
 def begin() -> None:
     """Set up a worker process: one thread, and whatever takes long to import."""
+    end_with_parent()
     os.environ["OMP_NUM_THREADS"] = "1"
     import torch
 
     from scantling.run import train  # noqa: F401  (imports the trainer once for all runs of this process)
 
     torch.set_num_threads(1)
+
+
+def end_with_parent() -> None:
+    """End this process as soon as the one that started it is gone, so that a killed bench leaves no training behind."""
+    parent = multiprocessing.parent_process()
+
+    def watch() -> None:
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=watch, name="parent", daemon=True).start()
 
 
 def carry_out(job: Job, bundles: Mapping[str, str]) -> dict[str, Any]:
@@ -79,7 +94,7 @@ def carry_out(job: Job, bundles: Mapping[str, str]) -> dict[str, Any]:
     """
     from scantling.run.train import TIMING, train
 
-    settings = {k: _resolved(v, bundles) for k, v in job.run.settings.items()}
+    settings = {k: _resolved(v, bundles, job.manifest.parent) for k, v in job.run.settings.items()}
     settings["data.cache"] = str(job.work / "cache")
     shutil.rmtree(job.folder, ignore_errors=True)
     started = time.perf_counter()
@@ -153,7 +168,11 @@ def _curve(path: Path, metric: str) -> list[float | None]:
         return [float(r[f"val_{metric}"]) if r.get(f"val_{metric}") else None for r in csv.DictReader(stream)]
 
 
-def _resolved(value: Any, bundles: Mapping[str, str]) -> Any:
+def _resolved(value: Any, bundles: Mapping[str, str], folder: Path) -> Any:
+    if isinstance(value, (list, tuple)):
+        return [_resolved(v, bundles, folder) for v in value]
+    if isinstance(value, str) and value.startswith(BESIDE):
+        return str(folder / value.removeprefix(BESIDE))
     return bundles.get(value.removeprefix(PRETRAINED), value) if isinstance(value, str) else value
 
 
