@@ -13,7 +13,8 @@ from scipy.ndimage import binary_dilation, gaussian_filter, laplace
 from scantling.core.errors import DataError
 from scantling.core.target import target_of
 from scantling.data.phantoms import draw_fundus, write_fundus
-from scantling.data.phantoms.eyes import EYE_CORRELATION, PRIORS, draw_eye, split_of
+from scantling.data.phantoms.eyes import EYE_CORRELATION, PRIORS, draw_eye
+from scantling.data.phantoms.lattice import split_of
 from scantling.data.phantoms.lesions import KINDS
 from scantling.data.phantoms.optics import camera_of
 

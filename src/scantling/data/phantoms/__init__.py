@@ -1,6 +1,26 @@
 """Synthetic images with exact truth, for trials, tests and measurements where no data may be shared."""
 
+from collections.abc import Callable
+from pathlib import Path
+
+from scantling.data.phantoms.anomaly import AnomalyBatch, draw_anomalies, draw_donors, write_anomaly
 from scantling.data.phantoms.fundus import FundusBatch, draw_fundus
+from scantling.data.phantoms.skin import SkinBatch, draw_skin, write_skin
 from scantling.data.phantoms.write import write_fundus
 
-__all__ = ["FundusBatch", "draw_fundus", "write_fundus"]
+WRITERS: dict[str, Callable[..., Path]] = {"anomaly": write_anomaly, "fundus": write_fundus, "skin": write_skin}
+"""What writes a set of each kind, by the name of the kind."""
+
+__all__ = [
+    "WRITERS",
+    "AnomalyBatch",
+    "FundusBatch",
+    "SkinBatch",
+    "draw_anomalies",
+    "draw_donors",
+    "draw_fundus",
+    "draw_skin",
+    "write_anomaly",
+    "write_fundus",
+    "write_skin",
+]

@@ -1,9 +1,7 @@
 """Who the phantom patients are: severity, grade, anatomy, site and split of every eye, from its number alone.
 
-Patients lie on a shifted lattice (multiples of irrational numbers) in (severity, split, site), so that small sets hold
-every grade, split and site in about the right shares, whatever their size. All positions are in units of the radius
-of the field of view, centred on it, x to the right and y down, drawn for a right eye (its disc lies right); a
-left eye is the mirror image.
+All positions are in units of the radius of the field of view, centred on it, x to the right and y down, drawn for a
+right eye (its disc lies right); a left eye is the mirror image.
 """
 
 from __future__ import annotations
@@ -15,6 +13,7 @@ from statistics import NormalDist
 import numpy as np
 
 from scantling.core.errors import DataError, nearest
+from scantling.data.phantoms.lattice import generator, lattice
 
 EYE_CORRELATION = 0.8
 """Correlation of the latent severity between the two eyes of a patient."""
@@ -26,10 +25,7 @@ PRIORS: dict[str, tuple[float, ...]] = {
 }
 """Shares of the grades 0-4. ``eyepacs``: the training set of the Kaggle competition of 2015."""
 
-SPLITS = ("train", "val", "test")
-
-_LATTICE = np.sqrt([2.0, 5.0, 3.0]) / [1, 2, 1] % 1.0
-_SHIFT, _PATIENT, _EYE = range(3)
+_PATIENT, _EYE = 1, 2
 
 
 @dataclass(frozen=True)
@@ -87,11 +83,6 @@ class Eye:
         return float(np.hypot(self.disc[0] - self.fovea[0], self.disc[1] - self.fovea[1]))
 
 
-def generator(seed: int, *stream: int) -> np.random.Generator:
-    """A random generator for one purpose and one image: independent of every other one."""
-    return np.random.default_rng([seed, *stream])
-
-
 def draw_eye(seed: int, index: int, sites: int = 1, prior: str = "moderate", zoom: Sequence[float] = (1.0,)) -> Eye:
     """The eye number ``index`` of the set ``seed``.
 
@@ -111,7 +102,7 @@ def draw_eye(seed: int, index: int, sites: int = 1, prior: str = "moderate", zoo
     """
     if prior not in PRIORS:
         raise DataError(f"unknown prior '{prior}'{nearest(prior, PRIORS)}", do=f"use one of {', '.join(PRIORS)}")
-    place = _lattice(seed, index // 2)
+    place = lattice(seed, index // 2)
     site = int(place[2] * sites)
     person, own = generator(seed, _PATIENT, index // 2), generator(seed, _EYE, index)
     shared = NormalDist().inv_cdf(float(np.clip(place[0], 1e-9, 1 - 1e-9)))
@@ -134,23 +125,6 @@ def draw_eye(seed: int, index: int, sites: int = 1, prior: str = "moderate", zoo
         index, grade, position, latent, site, pigment, age, (red, green, blue), tortuosity,
         cup_ratio, (float(disc[0]), float(disc[1])), disc_radius, (float(fovea[0]), float(fovea[1])),
     )  # fmt: skip
-
-
-def split_of(seed: int, patient: int, fractions: Sequence[float] = (0.7, 0.1, 0.2)) -> str:
-    """The split of a patient: the same however many patients there are.
-
-    Args:
-        seed: number of the set.
-        patient: number of the patient.
-        fractions: shares of train, val and test; their sum is taken as the whole.
-    """
-    bounds = np.cumsum(fractions) / np.sum(fractions)
-    return SPLITS[min(int(np.searchsorted(bounds, _lattice(seed, patient)[1], side="right")), 2)]
-
-
-def _lattice(seed: int, patient: int) -> np.ndarray:
-    """Position ``(3,)`` of a patient in the unit cube of (severity, split, site)."""
-    return (generator(seed, _SHIFT).random(3) + patient * _LATTICE) % 1.0
 
 
 def _grade(quantile: float, prior: Sequence[float]) -> tuple[int, float]:

@@ -7,13 +7,15 @@ method works on patients.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from scantling.core.errors import DataError
 from scantling.data.phantoms import optics
-from scantling.data.phantoms.eyes import Eye, draw_eye, generator
+from scantling.data.phantoms.eyes import Eye, draw_eye
+from scantling.data.phantoms.lattice import generator
 from scantling.data.phantoms.lesions import BEFORE_VESSELS, IN_FRONT, KINDS, plan_lesions
 from scantling.data.phantoms.paint import lesion_layers, paint_bleedings, paint_layer, pixel_boxes
 from scantling.data.phantoms.retina import paint_disc, paint_fundus, to_pixels
@@ -25,6 +27,7 @@ SMALLEST = 32
 """Smallest side of an image, in pixels."""
 
 _VIEW, _VESSELS, _RETINA, _LESIONS, _LIGHT, _QUALITY = range(10, 16)
+_LESION_FROM = 0.3
 _VEIN, _ARTERY = np.array([0.24, 0.66, 0.42]), np.array([0.10, 0.50, 0.36])
 
 
@@ -40,6 +43,7 @@ class FundusBatch:
         disc: mask of the optic disc, likewise.
         cup: mask of its cup, likewise.
         field_of_view: mask of the field of view, likewise.
+        lesion: mask of the lesions, likewise; beads of a vein are no lesions of their own.
         boxes: ``(L, 5)`` int64 rows ``(position in the batch, left, top, right, bottom)``, right and bottom excluded.
         kinds: kind of every box, ``(L,)`` str, from :data:`scantling.data.phantoms.lesions.KINDS`.
         index: number of the image in the set, ``(N,)`` int64.
@@ -57,6 +61,7 @@ class FundusBatch:
     disc: np.ndarray
     cup: np.ndarray
     field_of_view: np.ndarray
+    lesion: np.ndarray
     boxes: np.ndarray
     kinds: np.ndarray
     index: np.ndarray
@@ -102,9 +107,14 @@ def draw_fundus(
     """
     check_options(count, size, seed, sites, degraded, start)
     zoom = [optics.camera_of(s).zoom for s in range(sites)]
-    eyes = [draw_eye(seed, i, sites, prior, zoom) for i in range(start, start + count)]
+    return draw_eyes([draw_eye(seed, i, sites, prior, zoom) for i in range(start, start + count)], size, seed, degraded)
+
+
+def draw_eyes(eyes: Sequence[Eye], size: int, seed: int = 0, degraded: float = 0.0) -> FundusBatch:
+    """Photograph these eyes; see :func:`draw_fundus`."""
+    count = len(eyes)
     images = np.empty((count, size, size, 3), dtype=np.uint8)
-    masks = np.empty((4, count, size, size), dtype=bool)
+    masks = np.empty((5, count, size, size), dtype=bool)
     boxes, kinds, faults, qualities = [], [], [], []
     for i, eye in enumerate(eyes):
         boxed, spoilt = _draw(eye, seed, degraded, images[i], masks[:, i])
@@ -112,12 +122,12 @@ def draw_fundus(
         kinds += [KINDS[k] for k in boxed[:, 0]]
         faults.append("+".join(spoilt))
         qualities.append(optics.quality_of(max(spoilt.values(), default=0.0)))
-    vessel, disc, cup, field = masks
+    vessel, disc, cup, field, lesion = masks
     return FundusBatch(
         images, np.array([e.grade for e in eyes], dtype=np.int64), np.array([e.latent for e in eyes]),
-        vessel, disc, cup, field,
+        vessel, disc, cup, field, lesion,
         np.concatenate(boxes).astype(np.int64) if boxes else np.zeros((0, 5), dtype=np.int64),
-        np.array(kinds, dtype=str), np.arange(start, start + count),
+        np.array(kinds, dtype=str), np.array([e.index for e in eyes], dtype=np.int64),
         np.array([e.patient for e in eyes], dtype=np.int64), np.array([e.laterality for e in eyes], dtype=str),
         np.array([e.site for e in eyes], dtype=np.int64), np.array(qualities, dtype=str), np.array(faults, dtype=str),
     )  # fmt: skip
@@ -142,7 +152,7 @@ def check_options(count: int, size: int, seed: int, sites: int, degraded: float,
 def _draw(
     eye: Eye, seed: int, degraded: float, image: np.ndarray, masks: np.ndarray
 ) -> tuple[np.ndarray, dict[str, float]]:
-    """Fill ``image (H, W, 3)`` and ``masks (4, H, W)``; return the boxes, and the faults with their strengths."""
+    """Fill ``image (H, W, 3)`` and ``masks (5, H, W)``; return the boxes, and the faults with their strengths."""
     size, camera = image.shape[0], optics.camera_of(eye.site)
     view = optics.place_view(camera, size, generator(seed, _VIEW, eye.index))
     tree = grow_tree(eye, generator(seed, _VESSELS, eye.index))
@@ -156,13 +166,15 @@ def _draw(
     masks[0] = _paint_vessels(light, tree, eye, view)
     for layer in IN_FRONT:
         paint_layer(light, layer, drawn, layers)
-    paint_bleedings(light, plan, eye, view, rng)
+    masks[4] = paint_bleedings(light, plan, eye, view, rng) > _LESION_FROM
+    masks[4] |= (layers[sorted(drawn)] > _LESION_FROM).any(0)
     _light_up(light, camera, view, generator(seed, _LIGHT, eye.index))
     light = np.exp(light, out=light)
     faults = _spoil(light, degraded, view, generator(seed, _QUALITY, eye.index))
     cover = optics.field_of_view(view, size)
     masks[3] = cover >= 0.5
     masks[:3] &= masks[3]
+    masks[4] &= masks[3]
     blur = float(np.hypot(camera.blur, optics.blur_of(faults))) * view.radius
     _expose(image, light, cover, camera, blur, generator(seed, _LIGHT, eye.index, 1))
     return pixel_boxes(plan, eye, view), faults

@@ -53,9 +53,10 @@ def paint_layer(light: np.ndarray, layer: int, drawn: set[int], layers: np.ndarr
             light[c] += amount * (np.float32(_TURNS[layer][c]) - light[c])
 
 
-def paint_bleedings(light: np.ndarray, plan: ls.Lesions, eye: Eye, view: View, rng: np.random.Generator) -> None:
-    """Blood in front of the retina: it hides what lies behind it."""
+def paint_bleedings(light: np.ndarray, plan: ls.Lesions, eye: Eye, view: View, rng: np.random.Generator) -> np.ndarray:
+    """Blood in front of the retina: it hides what lies behind it. Returns how much of each pixel, ``(H, W)``."""
     size = light.shape[-1]
+    hidden = np.zeros(light.shape[1:], dtype=np.float32)
     axis = np.arange(size, dtype=np.float32)
     for x, y, width, height in plan.boats:
         cx, cy = to_pixels(np.array([x, y]), eye, view)
@@ -63,6 +64,7 @@ def paint_bleedings(light: np.ndarray, plan: ls.Lesions, eye: Eye, view: View, r
         gap = np.minimum(1 - np.sqrt(u * u + v * v), v + 0.10 + 0.05 * u * u)
         cover = np.clip(gap * height * view.radius / 2 + 0.5, 0, 1) * np.float32(0.9)
         light += cover * (_BLED - light)
+        np.maximum(hidden, cover, out=hidden)
     for x, y, width, amount in plan.clouds:
         cx, cy = to_pixels(np.array([x, y]), eye, view)
         u, v = ((axis - cx) / (width * view.radius))[None, :], ((axis - cy) / (width * view.radius))[:, None]
@@ -70,6 +72,8 @@ def paint_bleedings(light: np.ndarray, plan: ls.Lesions, eye: Eye, view: View, r
         hills = np.exp((0.8 * wisps - 1.5) * (u * u + v * v)) * (1.05 + 0.35 * wisps) - 0.08
         cover = np.clip(hills * np.exp(-0.4 * (u * u + v * v)), 0, 0.95) * np.float32(amount)
         light += cover * (_BLED + np.float32(0.3) - light)
+        np.maximum(hidden, cover, out=hidden)
+    return hidden
 
 
 def pixel_boxes(plan: ls.Lesions, eye: Eye, view: View) -> np.ndarray:

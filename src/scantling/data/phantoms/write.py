@@ -1,12 +1,9 @@
-"""Phantom sets on disk: JPEG images, PNG masks, boxes, and the manifest that every verb reads."""
+"""Sets of fundus phantoms on disk: JPEG images, PNG masks, boxes, and the manifest that every verb reads."""
 
 from __future__ import annotations
 
-import multiprocessing
 import os
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,10 +11,17 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
-from scantling.core.errors import DataError
-from scantling.core.files import os_error, writing
-from scantling.data.phantoms.eyes import split_of
+from scantling.data.phantoms.folder import (
+    MANIFEST,
+    Progress,
+    Rows,
+    check_fractions,
+    save_mask,
+    save_photograph,
+    write_set,
+)
 from scantling.data.phantoms.fundus import FundusBatch, check_options, draw_fundus
+from scantling.data.phantoms.lattice import split_of
 
 MASKS = ("vessel", "disc", "cup")
 """Masks that are written, one folder each."""
@@ -37,9 +41,6 @@ COLUMNS = (
 LESION_COLUMNS = ("image", "kind", "left", "top", "right", "bottom")
 """Columns of ``lesions.csv``; pixels from 0, right and bottom excluded."""
 
-_CHUNK = 16
-_JPEG_QUALITY = 95
-
 
 def write_fundus(
     folder: str | os.PathLike[str],
@@ -50,7 +51,7 @@ def write_fundus(
     degraded: float = 0.0,
     fractions: Sequence[float] = (0.7, 0.1, 0.2),
     workers: int = 1,
-    progress: Callable[[int, int], object] | None = None,
+    progress: Progress | None = None,
     prior: str = "moderate",
 ) -> Path:
     """Write a set of fundus phantoms: photographs, masks, a map of all structures, boxes of lesions, and a manifest.
@@ -79,80 +80,39 @@ def write_fundus(
         ScantlingError: the folder cannot be written or the disk is full.
     """
     check_options(n, size, seed, sites, degraded)
-    _check_fractions(fractions)
-    if n < 1 or workers < 1:
-        raise DataError("the number of images and of workers must be at least 1", where=f"n={n}, workers={workers}")
-    home = Path(folder)
-    manifest = home / "manifest.csv"
-    if manifest.exists():
-        raise DataError("there is a manifest already", where=manifest, do="choose another folder or delete this one")
-    try:
-        for name in ("images", "structures", *MASKS):
-            (home / name).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise os_error(error, home) from error
-    chunks = [(start, min(_CHUNK, n - start)) for start in range(0, n, _CHUNK)]
+    check_fractions(fractions)
     write = partial(
-        _write_chunk, home=home, size=size, seed=seed, sites=sites, degraded=degraded, fractions=tuple(fractions),
-        prior=prior,
-    )  # fmt: skip
-    rows: list[tuple[Any, ...]] = []
-    lesions: list[tuple[Any, ...]] = []
-    for more_rows, more_lesions in _run(write, chunks, workers):
-        rows += more_rows
-        lesions += more_lesions
-        if progress is not None:
-            progress(len(rows), n)
-    _write_table(home / "lesions.csv", LESION_COLUMNS, lesions)
-    _write_table(manifest, COLUMNS, rows)
-    return manifest
-
-
-_Rows = tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]
-
-
-def _run(write: Callable[[tuple[int, int]], _Rows], chunks: list[tuple[int, int]], workers: int) -> Iterator[_Rows]:
-    if workers == 1 or len(chunks) == 1:
-        yield from map(write, chunks)
-        return
-    try:
-        with ProcessPoolExecutor(min(workers, len(chunks)), mp_context=multiprocessing.get_context("spawn")) as pool:
-            yield from pool.map(write, chunks)
-    except BrokenProcessPool as error:
-        raise DataError(
-            "a drawing process ended early",
-            do="use one worker, or call from under `if __name__ == '__main__':`, or look whether memory ran out",
-        ) from error
+        _write_chunk, size=size, seed=seed, sites=sites, degraded=degraded, fractions=tuple(fractions), prior=prior
+    )
+    tables = {"lesions.csv": LESION_COLUMNS, MANIFEST: COLUMNS}
+    return write_set(folder, ("images", "structures", *MASKS), tables, n, workers, write, progress)
 
 
 def _write_chunk(
-    chunk: tuple[int, int],
     home: Path,
+    start: int,
+    count: int,
     size: int,
     seed: int,
     sites: int,
     degraded: float,
     fractions: tuple[float, ...],
     prior: str,
-) -> _Rows:
-    batch = draw_fundus(chunk[1], size, seed, sites, degraded, start=chunk[0], prior=prior)
+) -> tuple[Rows, Rows]:
+    batch = draw_fundus(count, size, seed, sites, degraded, start=start, prior=prior)
     names = [f"{p:05d}_{side}" for p, side in zip(batch.patient, batch.laterality, strict=True)]
     rows = []
-    try:
-        for i, name in enumerate(names):
-            Image.fromarray(batch.images[i]).save(home / "images" / f"{name}.jpg", quality=_JPEG_QUALITY, subsampling=0)
-            for kind in MASKS:
-                mask = getattr(batch, kind)[i].astype(np.uint8) * np.uint8(255)
-                Image.fromarray(mask).save(home / kind / f"{name}.png", compress_level=1)
-            structures(batch, i).save(home / "structures" / f"{name}.png", compress_level=1)
-            rows.append(_row(batch, i, name, split_of(seed, int(batch.patient[i]), fractions)))
-    except OSError as error:
-        raise os_error(error, home) from error
-    boxes = [
+    for i, name in enumerate(names):
+        save_photograph(batch.images[i], home / "images" / f"{name}.jpg")
+        for kind in MASKS:
+            save_mask(getattr(batch, kind)[i], home / kind / f"{name}.png")
+        structures(batch, i).save(home / "structures" / f"{name}.png", compress_level=1)
+        rows.append(_row(batch, i, name, split_of(seed, int(batch.patient[i]), fractions)))
+    boxes: Rows = [
         (f"images/{names[i]}.jpg", kind, *corners)
         for (i, *corners), kind in zip(batch.boxes.tolist(), batch.kinds.tolist(), strict=True)
     ]
-    return rows, boxes
+    return boxes, rows
 
 
 def structures(batch: FundusBatch, i: int) -> Image.Image:
@@ -177,18 +137,3 @@ def _row(batch: FundusBatch, i: int, name: str, split: str) -> tuple[Any, ...]:
         f"site{int(batch.site[i])}", str(batch.laterality[i]), split, str(batch.quality[i]), f"disc/{name}.png",
         f"cup/{name}.png", str(batch.degradation[i]), f"structures/{name}.png",
     )  # fmt: skip
-
-
-def _write_table(path: Path, columns: Sequence[str], rows: list[tuple[Any, ...]]) -> None:
-    import pandas as pd
-
-    with writing(path) as part:
-        pd.DataFrame(rows, columns=list(columns)).to_csv(part, index=False)
-
-
-def _check_fractions(fractions: Sequence[float]) -> None:
-    if len(fractions) != 3 or min(fractions) < 0 or sum(fractions) <= 0:
-        raise DataError(
-            f"split fractions {tuple(fractions)} cannot be used",
-            do="give three shares for train, val and test: 0.7 0.1 0.2",
-        )

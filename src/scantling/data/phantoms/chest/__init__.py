@@ -1,0 +1,5 @@
+"""Chest phantoms: CT slices of lungs, healthy or with opacities."""
+
+from scantling.data.phantoms.chest.draw import ChestBatch, draw_chests
+
+__all__ = ["ChestBatch", "draw_chests"]
