@@ -8,13 +8,18 @@ from scantling.data.samplers import (
     SAMPLERS,
     class_counts,
     draw,
+    effective_number_weights,
     epoch_generator,
     epoch_order,
     epoch_weights,
     expected_frequencies,
+    power_weights,
     rank_share,
+    sampler_weights,
 )
 
+SKIN = torch.tensor([1088, 6782, 483, 289, 1075, 70, 99])
+"""Training images of the seven classes of ISIC 2018 (sheet: SPMix, "Data")."""
 EYEPACS = torch.tensor([25810, 2443, 5292, 873, 708])
 
 
@@ -118,7 +123,58 @@ def test_the_shares_of_all_ranks_are_the_global_order(number, world):
     assert set(torch.cat(dropped).tolist()) <= set(order.tolist())
 
 
+@pytest.mark.parametrize(("power", "sampler"), [(0.0, "power"), (0.5, "square_root"), (1.0, "class_balanced")])
+def test_a_power_of_the_class_size_gives_its_closed_form(power, sampler):
+    expected = SKIN.double() ** (1 - power)
+    got = expected_frequencies(SKIN, power_weights(SKIN, power))
+    torch.testing.assert_close(got, expected / expected.sum())
+    named = sampler_weights(sampler, SKIN, epoch=1, power=power)
+    torch.testing.assert_close(expected_frequencies(SKIN, named), got)
+
+
+def test_power_0_is_the_data_and_power_1_is_balanced():
+    data, even = SKIN.double() / SKIN.sum(), torch.full((7,), 1 / 7, dtype=torch.float64)
+    torch.testing.assert_close(expected_frequencies(SKIN, power_weights(SKIN, 0)), data)
+    torch.testing.assert_close(expected_frequencies(SKIN, power_weights(SKIN, 1)), even)
+
+
+def test_effective_numbers_lie_between_instance_and_balanced():
+    beta = 0.999
+    mass = SKIN.double() * (1 - beta) / (1 - beta ** SKIN.double())
+    torch.testing.assert_close(expected_frequencies(SKIN, effective_number_weights(SKIN, beta)), mass / mass.sum())
+    data = SKIN.double() / SKIN.sum()
+    torch.testing.assert_close(expected_frequencies(SKIN, effective_number_weights(SKIN, 0.0)), data)
+    almost = expected_frequencies(SKIN, effective_number_weights(SKIN, 1 - 1e-9))
+    torch.testing.assert_close(almost, torch.full((7,), 1 / 7, dtype=torch.float64), atol=1e-5, rtol=0)
+    absent = effective_number_weights(torch.tensor([5, 0]), beta)
+    assert absent.tolist() == [1, 0]
+
+
+@pytest.mark.parametrize("sampler", ["class_balanced", "square_root", "power", "effective_number", "progressive"])
+def test_a_hundred_thousand_draws_have_the_expected_frequencies(sampler):
+    labels = torch.arange(7).repeat_interleave(SKIN)
+    weights = sampler_weights(sampler, SKIN, epoch=8, power=0.8, beta=0.999)
+    taken = draw(labels, weights, torch.Generator().manual_seed(0), number=100_000)
+    got = class_counts(labels[taken], 7).double() / 100_000
+    torch.testing.assert_close(got, expected_frequencies(SKIN, weights), atol=0.01, rtol=0)
+    if sampler == "class_balanced":
+        assert (got - 1 / 7).abs().max() < 0.01
+
+
+def test_settings_of_a_sampler_reach_its_order():
+    labels = torch.arange(2).repeat_interleave(torch.tensor([9000, 1000]))
+    rare = {power: (labels[epoch_order("power", labels, 0, 0, power=power)] == 1).double().mean() for power in (0, 1)}
+    assert abs(rare[0] - 0.1) < 0.02
+    assert abs(rare[1] - 0.5) < 0.02
+    rare = (labels[epoch_order("effective_number", labels, 0, 0, beta=0.0)] == 1).double().mean()
+    assert abs(rare - 0.1) < 0.02
+
+
 def test_what_cannot_be_sampled_is_refused():
+    with pytest.raises(RecipeError, match="a power of -1"):
+        power_weights(EYEPACS, -1)
+    with pytest.raises(RecipeError, match="a beta of 1"):
+        effective_number_weights(EYEPACS, 1.0)
     with pytest.raises(RecipeError, match="did you mean 'class_balanced'"):
         epoch_order("class_balance", torch.zeros(3, dtype=torch.int64), 0, 0)
     with pytest.raises(RecipeError, match="one class an image"):

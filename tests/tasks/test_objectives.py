@@ -549,3 +549,30 @@ def test_dice_of_perfect_and_of_disjoint_masks():
 def test_counts_leave_out_missing_labels():
     assert count_classes(GRADES, torch.tensor([0, 0, 3, -1])).tolist() == [2, 0, 0, 1, 0]
     assert count_classes(parse_target("mask"), torch.tensor([[[0, 1], [1, -1]]])).tolist() == [1, 2]
+
+
+@pytest.mark.parametrize("kind", ["CrossEntropy", "MSEGrade", "MAEGrade", "Coral", "CumulativeLink", "KappaLoss"])
+def test_a_label_as_a_distribution_with_one_class_is_that_class(kind):
+    objective = getattr(objectives, kind)()
+    objective.configure(parse_target("grade:4"))
+    labels = torch.tensor([0, 3, 1, -1, 2])
+    outputs = torch.randn(5, objective.outputs_for(parse_target("grade:4")), generator=torch.Generator().manual_seed(0))
+    sure = torch.eye(4)[labels.clamp(min=0)]
+    sure[3] = torch.nan
+    as_classes, as_shares = (
+        objective.loss(outputs, TensorDict({"label": given}, batch_size=[5])) for given in (labels, sure)
+    )
+    torch.testing.assert_close(as_classes, as_shares)
+
+
+@pytest.mark.parametrize("kind", ["CrossEntropy", "Coral", "CumulativeLink"])
+def test_the_loss_of_a_mixed_label_is_the_mixture_of_the_losses(kind):
+    objective = getattr(objectives, kind)()
+    objective.configure(parse_target("grade:4"))
+    outputs = torch.randn(6, objective.outputs_for(parse_target("grade:4")), generator=torch.Generator().manual_seed(1))
+    one, other = torch.eye(4)[[0, 1, 2, 3, 0, 2]], torch.eye(4)[[3, 3, 0, 1, 2, 1]]
+    a, b, mixed = (
+        objective.loss(outputs, TensorDict({"label": given}, batch_size=[6]))
+        for given in (one, other, 0.3 * one + 0.7 * other)
+    )
+    torch.testing.assert_close(mixed, 0.3 * a + 0.7 * b)

@@ -1,12 +1,15 @@
 """In which order, and how often, an epoch visits the images.
 
-Source: Huang et al. 2023, Diagnostics 13(10):1664 (instance-balanced, class-balanced and progressively balanced
-sampling). Every order is a function of the seed and the epoch alone, the same on every machine of a run.
+Sources: Huang et al. 2023, Diagnostics 13(10):1664 (instance-balanced, class-balanced and progressively balanced
+sampling); Cui et al. 2019, arXiv 1901.05555 (effective number); Kang et al. 2020, arXiv 1910.09217 (powers of the class
+size, the square root among them). Every order is a function of the seed and the epoch alone, the same on every machine
+of a run.
 """
 
 from __future__ import annotations
 
 import hashlib
+import math
 from typing import Literal, get_args
 
 import torch
@@ -14,7 +17,7 @@ from torch import Tensor
 
 from scantling.core.errors import RecipeError, nearest
 
-Sampler = Literal["sequential", "instance", "class_balanced", "progressive"]
+Sampler = Literal["sequential", "instance", "class_balanced", "progressive", "square_root", "power", "effective_number"]
 SAMPLERS: tuple[Sampler, ...] = get_args(Sampler)
 Even = Literal["no", "drop", "wrap"]
 
@@ -64,6 +67,75 @@ def epoch_weights(counts: Tensor, epoch: int, decay: float = 1.0) -> Tensor:
     return torch.where(counts > 0, 1 + share * (balanced - 1), 0.0)
 
 
+def power_weights(counts: Tensor, power: float) -> Tensor:
+    """Weight of a sample of each class: ``(n_max / n_c) ** power``, so that a class is drawn as ``n_c ** (1 - power)``.
+
+    Args:
+        counts: samples a class, ``(K,)``.
+        power: 0 for every sample equally often, 0.5 for the square root, 1 for every class equally often; more draws
+            rare classes more often than common ones.
+
+    Returns:
+        ``(K,)`` float64, at least 1; 0 for classes without samples.
+
+    Raises:
+        RecipeError: a negative power.
+
+    >>> power_weights(torch.tensor([400, 4, 0]), 0.5)
+    tensor([ 1., 10.,  0.], dtype=torch.float64)
+    """
+    if power < 0:
+        raise RecipeError(f"a power of {power:g}", where="data.sampler_power", do="use 0 (instance) or more")
+    number = counts.to(torch.float64)
+    return torch.where(counts > 0, (number.max() / number.clamp(min=1)) ** power, 0.0)
+
+
+def effective_number_weights(counts: Tensor, beta: float) -> Tensor:
+    """Weight of a sample of each class: ``(1 - beta) / (1 - beta ** n_c)``, scaled to 1 for the largest class.
+
+    Args:
+        counts: samples a class, ``(K,)``.
+        beta: 0 for every sample equally often, towards 1 for every class equally often.
+
+    Returns:
+        ``(K,)`` float64, at least 1; 0 for classes without samples.
+
+    Raises:
+        RecipeError: a beta outside [0, 1).
+
+    >>> effective_number_weights(torch.tensor([2, 1, 0]), 0.5)
+    tensor([1.0000, 1.5000, 0.0000], dtype=torch.float64)
+    """
+    if not 0 <= beta < 1:
+        raise RecipeError(f"a beta of {beta:g}", where="data.sampler_beta", do="use 0 up to below 1, such as 0.999")
+    number = counts.to(torch.float64).clamp(min=1)
+    effective = -torch.expm1(number * math.log(beta)) if beta else torch.ones_like(number)
+    return torch.where(counts > 0, effective.max() / effective, 0.0)
+
+
+def sampler_weights(
+    sampler: Sampler, counts: Tensor, epoch: int, decay: float = 0.9, power: float = 0.5, beta: float = 0.9999
+) -> Tensor:
+    """Weight of a sample of each class, as a sampler that draws with replacement has it.
+
+    Args:
+        sampler: ``class_balanced``, ``progressive``, ``square_root``, ``power`` or ``effective_number``.
+        counts: samples a class, ``(K,)``.
+        epoch: from 1; only ``progressive`` changes over time.
+        decay: of ``progressive``.
+        power: of ``power``.
+        beta: of ``effective_number``.
+
+    Returns:
+        ``(K,)`` float64; 0 for classes without samples.
+    """
+    if sampler == "effective_number":
+        return effective_number_weights(counts, beta)
+    if sampler in {"square_root", "power"}:
+        return power_weights(counts, 0.5 if sampler == "square_root" else power)
+    return epoch_weights(counts, epoch, decay if sampler == "progressive" else 1.0)
+
+
 def expected_frequencies(counts: Tensor, weights: Tensor) -> Tensor:
     """Share of each class among samples drawn in proportion to their weights, ``(K,)`` float64, summing to 1."""
     mass = counts.to(torch.float64) * weights
@@ -94,16 +166,26 @@ def draw(labels: Tensor, weights: Tensor, generator: torch.Generator, number: in
     return torch.searchsorted(edges, points * edges[-1], right=True).clamp_(max=last)
 
 
-def epoch_order(sampler: Sampler, labels: Tensor, seed: int, epoch: int, decay: float = 0.9) -> Tensor:
+def epoch_order(
+    sampler: Sampler,
+    labels: Tensor,
+    seed: int,
+    epoch: int,
+    decay: float = 0.9,
+    power: float = 0.5,
+    beta: float = 0.9999,
+) -> Tensor:
     """The positions that an epoch visits, over all ranks of a run.
 
     Args:
-        sampler: ``sequential`` (each once, in order), ``instance`` (each once, shuffled), ``class_balanced`` or
-            ``progressive`` (N draws with replacement, see :func:`epoch_weights`).
+        sampler: ``sequential`` (each once, in order), ``instance`` (each once, shuffled), or N draws with replacement,
+            see :func:`sampler_weights`.
         labels: ``(N,)`` int64; only its length matters to the first two.
         seed: of the run.
         epoch: from 0, as trainers count.
         decay: of ``progressive``.
+        power: of ``power``.
+        beta: of ``effective_number``.
 
     Returns:
         ``(N,)`` int64.
@@ -126,8 +208,39 @@ def epoch_order(sampler: Sampler, labels: Tensor, seed: int, epoch: int, decay: 
         raise RecipeError(
             f"the sampler '{sampler}' needs one class an image", where="data.sampler", do="use the sampler 'instance'"
         )
-    weights = epoch_weights(class_counts(labels), epoch + 1, decay if sampler == "progressive" else 1.0)
-    return draw(labels, weights, generator)
+    return draw(labels, sampler_weights(sampler, class_counts(labels), epoch + 1, decay, power, beta), generator)
+
+
+def one_of_each(groups: Tensor, seed: int, epoch: int, rounds: int = 1) -> Tensor:
+    """Positions of an epoch in which every index stands for one sample of each group.
+
+    The samples of a group take turns in a random order; those of smaller groups come more often.
+
+    Args:
+        groups: ``(N,)`` int64, 0 ... K-1; -1 takes no part.
+        seed: of the run.
+        epoch: from 0.
+        rounds: how often each sample of the largest group comes.
+
+    Returns:
+        ``(rounds * size of the largest group, K)`` int64.
+
+    Raises:
+        RecipeError: a group without samples.
+
+    >>> one_of_each(torch.tensor([1, 0, 1]), seed=0, epoch=0)[:, 0]
+    tensor([1, 1])
+    """
+    counts = class_counts(groups)
+    if not bool(counts.all()):
+        raise RecipeError(f"group {int(counts.argmin())} has no sample", where="sampler", do="number groups from 0")
+    generator, length = epoch_generator(seed, epoch), rounds * int(counts.max())
+    turns = []
+    for group, count in enumerate(counts.tolist()):
+        members = (groups == group).nonzero()[:, 0]
+        orders = [torch.randperm(count, generator=generator) for _ in range(-(-length // count))]
+        turns.append(members[torch.cat(orders)[:length]])
+    return torch.stack(turns, dim=1)
 
 
 def epoch_generator(seed: int, epoch: int) -> torch.Generator:

@@ -25,6 +25,7 @@ def split(
     seed: int = 0,
     keep_test: bool = False,
     notify: Notify | None = None,
+    balanced_test: float | None = None,
 ) -> Manifest:
     """A manifest whose column ``split`` is filled anew.
 
@@ -37,15 +38,23 @@ def split(
         seed: decides between groups that are alike.
         keep_test: leave the rows of the test split where they are, and divide the rest by the first two fractions.
         notify: told when groups or classes could not be kept; by default a warning.
+        balanced_test: first draw a test split with equally many images of every class: this share of the rarest class,
+            rounded down, in (0, 1). The rest is divided by the first two fractions.
 
     Returns:
         A new manifest; same input and seed, same answer.
 
     Raises:
-        DataError: an unknown column, fractions that do not add up to 1, ``keep_test`` without test rows, or a group
-            that is partly in the test split.
+        DataError: an unknown column, fractions that do not add up to 1, ``keep_test`` without test rows, a group that
+            is partly in the test split, or a balanced test split of a target without classes.
     """
     tell = notify or _warn
+    if balanced_test is not None:
+        if keep_test:
+            raise DataError("a test split cannot be both kept and drawn", do="leave out keep_test or balanced_test")
+        chosen = draw_balanced_test(manifest, balanced_test, by, seed, tell)
+        manifest = manifest.with_table(manifest.table.assign(split=np.where(chosen, "test", "train")))
+        keep_test = True
     if len(fractions) != len(SPLITS) or min(fractions) < 0 or abs(sum(fractions) - 1) > 1e-6:
         raise DataError(f"fractions {fractions} do not add up to 1", do="give three shares: 0.7, 0.1, 0.2")
     groups, strata = _groups(manifest, by, tell), _strata(manifest, stratify)
@@ -62,6 +71,54 @@ def split(
         if share > 0 and not (parts == SPLITS.index(name)).any():
             tell(f"there are too few groups for a share of {share:g}: {name} is empty")
     return manifest.with_table(manifest.table.assign(split=np.array(SPLITS)[parts]))
+
+
+def draw_balanced_test(
+    manifest: Manifest, share: float, by: str | None, seed: int, notify: Notify | None = None
+) -> np.ndarray:
+    """Rows of a test split with equally many images of every class, no group of ``by`` divided.
+
+    Every class gets ``floor(share * images of the rarest class)`` images: whole groups of that class alone, in random
+    order, as long as they fit.
+
+    Args:
+        manifest: with one class or grade an image.
+        share: of the rarest class, in (0, 1).
+        by: as in :func:`split`.
+        seed: of the order.
+        notify: told when the groups of a class do not add up to the number.
+
+    Returns:
+        ``(N,)`` bool.
+
+    Raises:
+        DataError: another target, a share outside (0, 1), or one that leaves the rarest class without a test image.
+    """
+    tell = notify or _warn
+    if manifest.target.kind not in {"class", "grade"}:
+        raise DataError("a balanced test split needs one class or grade an image", do="leave out balanced_test")
+    if not 0 < share < 1:
+        raise DataError(f"a share of {share:g} of the rarest class", do="give a share between 0 and 1, such as 0.4")
+    labels = manifest.target.encode(manifest.table)
+    counts = np.bincount(labels[labels >= 0], minlength=manifest.target.size)
+    wanted = int(np.floor(share * counts[counts > 0].min(initial=len(labels)) + 1e-9)) if counts.any() else 0
+    if not wanted:
+        raise DataError(f"a share of {share:g} of the rarest class is no image", do="give a larger share")
+    codes = np.unique(_groups(manifest, by, tell), return_inverse=True)[1]
+    content = np.zeros((codes.max() + 1, manifest.target.size + 1), dtype=np.int64)
+    np.add.at(content, (codes, labels), 1)
+    taken = np.zeros(len(content), dtype=bool)
+    rng = np.random.default_rng(seed)
+    for k in np.flatnonzero(counts):
+        alone = np.flatnonzero((content[:, k] > 0) & (content.sum(axis=1) == content[:, k]))
+        lacking = wanted
+        for group in rng.permutation(alone):
+            if content[group, k] <= lacking:
+                taken[group] = True
+                lacking -= content[group, k]
+        if lacking:
+            tell(f"the groups of '{manifest.target.names[k]}' leave its test images at {wanted - lacking} of {wanted}")
+    return taken[codes]
 
 
 def folds(
@@ -90,6 +147,49 @@ def folds(
         raise DataError(f"{k} folds of {len(np.unique(groups))} groups", do="give a k from 2 to the number of groups")
     parts = _assign(groups, _strata(manifest, stratify), np.full(k, 1 / k), np.random.default_rng(seed))
     return manifest.with_table(manifest.table.assign(fold=parts))
+
+
+def leave_out(
+    manifest: Manifest,
+    column: str,
+    value: str,
+    by: str | None = "patient",
+    fractions: tuple[float, float] = (0.8, 0.2),
+    seed: int = 0,
+    notify: Notify | None = None,
+) -> Manifest:
+    """A manifest whose test split is all of one domain; the others are divided into train and val.
+
+    Every other domain is in both parts, as far as its groups allow, so that a model is chosen on domains that it knows
+    and measured on one that it has never seen.
+
+    Args:
+        manifest: what to divide.
+        column: of the domains, such as ``site``.
+        value: the domain to leave out.
+        by: as in :func:`split`.
+        fractions: shares of train and val of the other domains; they add up to 1.
+        seed: as in :func:`split`.
+        notify: as in :func:`split`.
+
+    Raises:
+        DataError: an unknown column or value, nothing else than this value, or a group that is inside and outside.
+    """
+    tell = notify or _warn
+    if column not in manifest.table:
+        raise DataError(f"no column '{column}'{nearest(column, manifest.table.columns)}", do="name a column of domains")
+    domains = manifest.table[column].map(label_text)
+    left = (domains == value).to_numpy()
+    if not left.any():
+        known = sorted(domains.dropna().unique())
+        raise DataError(
+            f"no row with the {column} '{value}'{nearest(value, known)}", where=manifest.source,
+            do=f"use one of {', '.join(known[:12])}",
+        )  # fmt: skip
+    if left.all():
+        raise DataError(f"all rows have the {column} '{value}'", where=manifest.source, do="add other domains")
+    inside = manifest.with_table(manifest.table.assign(split=np.where(left, "test", "train")))
+    return split(inside, by, column, (*fractions, 0.0), seed, keep_test=True, notify=tell)
 
 
 def _assign(groups: np.ndarray, strata: np.ndarray, shares: np.ndarray, rng: np.random.Generator) -> np.ndarray:

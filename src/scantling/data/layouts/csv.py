@@ -85,8 +85,11 @@ def load(
         out[name] = table[column]
     if number is not None:
         out["pixel_spacing"] = str(number)
-    if "mask" in out:
-        out["mask"] = _paths(out["mask"], source, mask_folder, "masks", suffix)
+    for name in table.columns:
+        if (str(name).startswith("mask:") or name == "roi") and name not in out:
+            out[name] = table[name]
+    for name in [c for c in out.columns if c in {"mask", "roi"} or c.startswith("mask:")]:
+        out[name] = _paths(out[name], source, mask_folder, "masks", suffix)
     if "split" in out:
         out["split"] = splits_from(out["split"], source)
     for name in wanted:
@@ -119,7 +122,11 @@ def _boxes(paths: pd.Series, x: pd.Series, y: pd.Series, side: int, source: Path
 def _suggested(table: pd.DataFrame) -> str:
     if any(str(c).startswith("label:") for c in table):
         return "findings"
-    return "class" if "label" in table else "mask" if "mask" in table else "none"
+    if "label" in table:
+        return "class"
+    if any(str(c).startswith("mask:") for c in table.columns):
+        return "masks"
+    return "mask" if "mask" in table else "none"
 
 
 def _number(value: str | float | None) -> float | None:

@@ -16,7 +16,8 @@ _UNKNOWN = "UNK"
 def load(
     source: Path, image_folder: str | None = None, metadata: str | None = None, suffix: str = ".jpg"
 ) -> pd.DataFrame:
-    """One class an image. The lesion is taken as the patient, where the metadata name it: the nearest that is known.
+    """One class an image. The lesion is taken as the patient, where the metadata name it: the nearest that is known;
+    it stands in a column ``lesion`` too.
 
     Args:
         source: a ground-truth table, or a folder with one or more; with several, Training, Validation and Test in
@@ -33,7 +34,8 @@ def load(
     folder = source if source.is_dir() else source.parent
     lesions = _lesions(folder / metadata if metadata else _metadata(folder))
     if lesions is not None:
-        out["patient"] = [lesions.get(Path(image).stem) for image in out["image"]]
+        out["lesion"] = [lesions.get(Path(image).stem) for image in out["image"]]
+        out["patient"] = out["lesion"]
     return out
 
 

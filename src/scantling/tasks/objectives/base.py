@@ -55,7 +55,7 @@ class TargetObjective(Objective):
                 where="objective",
                 do=f"choose another objective, such as {target.objective.rpartition('.')[2] or 'none'}",
             )
-        if target.size < (1 if target.kind == "findings" else 2):
+        if target.size < (1 if target.kind in {"findings", "masks"} else 2):
             raise RecipeError(f"{name} needs at least two classes, the target has {target.size}", where="target")
         if class_counts is not None:
             if len(class_counts) != target.size:
@@ -78,8 +78,8 @@ class TargetObjective(Objective):
         if not self._size:
             raise RecipeError(f"{type(self).__name__} does not know its target", do="call configure(target) first")
 
-    def set_epoch(self, epoch: int) -> None:
-        """Tell the epoch, counted from 0, before it starts; only losses that change over time listen."""
+    def set_epoch(self, epoch: int, epochs: int = 1) -> None:
+        """Tell the epoch, counted from 0, and how many there are; only losses that change over time listen."""
 
     def outputs_for(self, target: Target) -> int:
         return target.size

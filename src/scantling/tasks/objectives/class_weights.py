@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from scantling.data import samplers
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -40,6 +42,33 @@ def balanced_weights(class_counts: Tensor) -> Tensor:
     tensor([ 1.0000, 10.5649,  4.8772, 29.5647, 36.4548])
     """
     return class_counts.max() / class_counts.clamp(min=1)
+
+
+def inverse_square_root_weights(class_counts: Tensor) -> Tensor:
+    """Weights ``sqrt(n_max / n_c)`` of the classes, ``(K,)``: half way between equal and balanced ones.
+
+    >>> inverse_square_root_weights(torch.tensor([400.0, 100, 4]))
+    tensor([ 1.,  2., 10.])
+    """
+    return balanced_weights(class_counts).sqrt()
+
+
+def effective_number_weights(class_counts: Tensor, beta: float = 0.9999) -> Tensor:
+    """Weights ``(1 - beta) / (1 - beta^n_c)``, scaled so that the largest class has 1, ``(K,)``.
+
+    The effective number of n samples that overlap, ``(1 - beta^n) / (1 - beta)``, grows like n at first and ends at
+    ``1 / (1 - beta)``. Weights go from equal (``beta`` 0) to balanced (``beta`` towards 1).
+
+    Args:
+        class_counts: training samples per class, ``(K,)``; a class without samples counts as having one.
+        beta: in [0, 1); the papers use 0.9 to 0.9999.
+
+    Source: Cui et al. 2019, arXiv 1901.05555, proposition 1.
+
+    >>> effective_number_weights(torch.tensor([1000.0, 10]), beta=0.99)
+    tensor([ 1.0000, 10.4578])
+    """
+    return samplers.effective_number_weights(class_counts.clamp(min=1), beta).float()
 
 
 def dynamic_weights(class_counts: Tensor, epoch: int, decay: float = 0.9) -> Tensor:

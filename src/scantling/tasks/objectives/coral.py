@@ -9,7 +9,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from scantling.core.batch import LABEL
-from scantling.tasks.objectives.base import TargetObjective, one_value, sample_weights, weighted_mean
+from scantling.tasks.objectives.base import (
+    TargetObjective,
+    label_distribution,
+    one_value,
+    sample_weights,
+    weighted_mean,
+)
 from scantling.tasks.objectives.cumulative_link import cuts_from_counts
 from scantling.tasks.thresholds import grade_logits, grades_from_scores, lift
 
@@ -46,12 +52,11 @@ class Coral(TargetObjective):
             self.biases = nn.Parameter(-cuts_from_counts(target.size, self.class_counts).to(self.biases.device))
 
     def loss(self, outputs: Tensor, batch: TensorDict) -> Tensor:
-        label = batch[LABEL]
-        cuts = torch.arange(self.num_classes - 1, device=outputs.device)
-        answers = (label.unsqueeze(1) > cuts).float()
+        label, known = label_distribution(batch[LABEL], self.num_classes)
+        answers = label.flip(1).cumsum(1).flip(1)[:, 1:]
         questions = one_value(outputs).unsqueeze(1) + self.biases
         losses = F.binary_cross_entropy_with_logits(questions, answers.to(questions.dtype), reduction="none").sum(1)
-        return weighted_mean(losses, sample_weights(batch, label >= 0))
+        return weighted_mean(losses, sample_weights(batch, known))
 
     def thresholds(self) -> Tensor:
         """The severities ``(K - 1,)`` at which the grade rises."""

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from scantling.core.batch import LABEL
 from scantling.core.errors import RecipeError
-from scantling.tasks.objectives.base import TargetObjective, full_precision, label_distribution, sample_weights
-from scantling.tasks.objectives.class_weights import balanced_weights, dynamic_weights
+from scantling.tasks.objectives.base import full_precision, label_distribution, sample_weights
+from scantling.tasks.objectives.weighted import ClassWeights, WeightedObjective
 
 if TYPE_CHECKING:
     from tensordict import TensorDict
 
-    from scantling.core.target import Target
 
-
-class CrossEntropy(TargetObjective):
+class CrossEntropy(WeightedObjective):
     """Cross-entropy of a softmax over the classes; labels may be class numbers ``(B,)`` or mixtures ``(B, K)``.
 
     The loss is the mean weighted by class and sample weights (as ``torch.nn.CrossEntropyLoss`` divides by the sum of
@@ -26,69 +24,46 @@ class CrossEntropy(TargetObjective):
 
     Args:
         label_smoothing: share of the label that is spread over all classes, in [0, 1).
-        class_weights: ``balanced`` (largest class over own class), ``dynamic`` (balanced at first, fading to equal),
-            one weight a class, or none.
+        class_weights: ``balanced`` (largest class over own class), ``inverse_square_root`` (the root of that),
+            ``effective_number``, ``dynamic`` (balanced at first, fading to equal), one weight a class, or none.
         decay: of the dynamic weights, per epoch; they need ``set_epoch``.
+        beta: of the effective numbers, in [0, 1).
 
     Raises:
-        RecipeError: weights that do not fit the target, or balanced weights without class counts.
+        RecipeError: weights that do not fit the target, or weights by class counts without any.
 
-    Source: Huang et al. 2023, arXiv 2110.14160. Their released trainer sets balanced and dynamic weights without any
-    effect on the loss; here they have one.
+    Source: Huang et al. 2023, arXiv 2110.14160 (balanced, dynamic), whose released trainer sets these weights without
+    any effect on the loss; here they have one. Cui et al. 2019, arXiv 1901.05555 (effective numbers).
     """
 
     def __init__(
         self,
         label_smoothing: float = 0.0,
-        class_weights: Literal["balanced", "dynamic"] | list[float] | None = None,
+        class_weights: ClassWeights | list[float] | None = None,
         decay: float = 0.9,
+        beta: float = 0.9999,
     ) -> None:
-        super().__init__()
+        super().__init__(class_weights, decay, beta)
         if not 0 <= label_smoothing < 1:
             raise RecipeError(f"label_smoothing must lie in [0, 1), not {label_smoothing}", where="objective")
-        self.label_smoothing, self.class_weights, self.decay = label_smoothing, class_weights, decay
-        self._epoch = 0
+        self.label_smoothing = label_smoothing
 
-    def configure(self, target: Target, class_counts: Tensor | None = None) -> None:
-        super().configure(target, class_counts)
-        if isinstance(self.class_weights, list) and len(self.class_weights) != target.size:
-            raise RecipeError(
-                f"{len(self.class_weights)} class_weights for {target.size} classes",
-                where="objective",
-                do=f"give one weight for each of {', '.join(target.names)}",
-            )
+    def class_logits(self, outputs: Tensor, label: Tensor) -> Tensor:
+        """The logits ``(B, K)`` whose softmax the loss compares with the labels, in full precision.
 
-    def set_epoch(self, epoch: int) -> None:
-        self._epoch = epoch
+        Losses for long tails change them: by the prior of a class, or by a margin round the class of the label.
+
+        Args:
+            outputs: of the network, ``(B, K)``.
+            label: distributions over the classes, ``(B, K)``.
+        """
+        return full_precision(outputs)
 
     def loss(self, outputs: Tensor, batch: TensorDict) -> Tensor:
         label, known = label_distribution(batch[LABEL], self.num_classes)
         weight = self.weights(outputs.device)
         smooth = label.lerp(torch.full_like(label, 1 / self.num_classes), self.label_smoothing)
-        losses = -(smooth * weight * full_precision(outputs).log_softmax(1)).sum(1)
+        losses = -(smooth * weight * self.class_logits(outputs, label).log_softmax(1)).sum(1)
         per_sample = sample_weights(batch, known)
         total = (per_sample * (label * weight).sum(1)).sum()
         return (per_sample * losses).sum() / total.clamp(min=torch.finfo(total.dtype).tiny)
-
-    def weights(self, device: torch.device | str = "cpu") -> Tensor:
-        """The class weights ``(K,)`` that the loss uses at this epoch.
-
-        Raises:
-            RecipeError: they follow from class counts, and there are none.
-        """
-        if self.class_weights is None:
-            return torch.ones(self.num_classes, device=device)
-        if isinstance(self.class_weights, list):
-            return torch.tensor(self.class_weights, dtype=torch.float32, device=device)
-        if self.class_counts is None:
-            raise RecipeError(
-                f"class_weights '{self.class_weights}' need the class counts of the training data",
-                where="objective",
-                do="call configure(target, class_counts)",
-            )
-        counts = self.class_counts.to(device)
-        return (
-            balanced_weights(counts)
-            if self.class_weights == "balanced"
-            else dynamic_weights(counts, self._epoch, self.decay)
-        )

@@ -9,7 +9,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from scantling.core.batch import LABEL
-from scantling.tasks.objectives.base import TargetObjective, one_value, sample_weights, weighted_mean
+from scantling.tasks.objectives.base import (
+    TargetObjective,
+    label_distribution,
+    one_value,
+    sample_weights,
+    weighted_mean,
+)
 
 if TYPE_CHECKING:
     from tensordict import TensorDict
@@ -88,10 +94,8 @@ class CumulativeLink(TargetObjective):
         return cumulative_link_log_probabilities(one_value(outputs), self.cuts())
 
     def loss(self, outputs: Tensor, batch: TensorDict) -> Tensor:
-        label = batch[LABEL]
-        known = label >= 0
-        grade = torch.where(known, label, 0).long()
-        losses = -self.logits(outputs).gather(1, grade.unsqueeze(1)).squeeze(1)
+        label, known = label_distribution(batch[LABEL], self.num_classes)
+        losses = -(torch.where(label > 0, self.logits(outputs), 0) * label).sum(1)
         return weighted_mean(losses, sample_weights(batch, known))
 
     def score(self, outputs: Tensor) -> Tensor:

@@ -11,7 +11,13 @@ from torch.nn import functional as F
 
 from scantling.core.batch import LABEL
 from scantling.core.errors import RecipeError
-from scantling.tasks.objectives.base import TargetObjective, one_value, sample_weights, weighted_mean
+from scantling.tasks.objectives.base import (
+    TargetObjective,
+    label_distribution,
+    one_value,
+    sample_weights,
+    weighted_mean,
+)
 from scantling.tasks.thresholds import default_thresholds, grade_logits, grades_from_scores, lift
 
 if TYPE_CHECKING:
@@ -65,10 +71,9 @@ class GradeRegression(TargetObjective):
         self.thresholds = _rising(thresholds.detach()).to(self.thresholds)
 
     def loss(self, outputs: Tensor, batch: TensorDict) -> Tensor:
-        label = batch[LABEL]
-        known = label >= 0
+        label, known = label_distribution(batch[LABEL], self.num_classes)
         severity = self.score(outputs)
-        losses = self.distance(severity, torch.where(known, label, 0).to(severity.dtype))
+        losses = self.distance(severity, label.to(severity) @ torch.arange(self.num_classes).to(severity))
         return weighted_mean(losses, sample_weights(batch, known))
 
     @abstractmethod
