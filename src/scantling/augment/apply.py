@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import lru_cache
-from threading import Barrier
 
 import numpy as np
 import torch
@@ -14,14 +10,12 @@ from torch import Tensor
 
 from scantling.augment import colour, geometry
 from scantling.augment.draws import Draw
+from scantling.augment.parallel import CACHED_VALUES, in_parts
 from scantling.augment.plan import FILLING, Step
 from scantling.augment.settings import Settings
 from scantling.augment.warp import warp
 from scantling.augment.workspace import workspace
 from scantling.core.mirror import mirror
-
-CACHED_VALUES = 2**18
-"""Values of the images that a CPU works on at a time, so that they stay in its cache from step to step."""
 
 
 @dataclass(frozen=True)
@@ -51,23 +45,11 @@ class Application:
 
         On a CPU a few images at a time, on as many threads as torch uses; on other devices all at once.
         """
-        if not len(images):
-            return
-        together = len(images)
-        if images.device.type == "cpu":
-            together = max(1, CACHED_VALUES // images[0].numel())
-        parts = [slice(start, start + together) for start in range(0, len(images), together)]
-        inference, threads = torch.is_inference_mode_enabled(), torch.get_num_threads()
 
         def work(part: slice) -> None:
-            with torch.inference_mode(inference), torch.no_grad():
-                self._run(part, images, masks, pixels, classes)
+            self._run(part, images, masks, pixels, classes)
 
-        if images.device.type != "cpu" or threads == 1 or len(parts) == 1:
-            for part in parts:
-                work(part)
-        else:
-            list(_workers(threads).map(work, parts))
+        in_parts(images, work, CACHED_VALUES)
 
     def _run(self, part: slice, images: Tensor, masks: Tensor | None, pixels: Tensor, classes: Tensor | None) -> None:
         now, now_classes = _floats(images[part]), None if masks is None else masks[part]
@@ -160,18 +142,3 @@ def _boxes(step: Step, drawn: Draw, size: tuple[int, int]) -> np.ndarray | None:
     across, down = maps[:, 0, 0] * size[1], maps[:, 1, 1] * size[0]
     left, top = maps[:, 0, 2] + np.minimum(across, 0), maps[:, 1, 2] + np.minimum(down, 0)
     return np.rint(np.stack([top, left, np.abs(down), np.abs(across)], 1)).astype(np.int64)
-
-
-@lru_cache(maxsize=1)
-def _workers(count: int) -> ThreadPoolExecutor:
-    """Threads that work on one image each, which scales better than several threads on every single operation."""
-    pool = ThreadPoolExecutor(count, "augment", initializer=torch.set_num_threads, initargs=(1,))
-    started = Barrier(count)
-    list(pool.map(lambda _: started.wait(), range(count)))
-    # The workers' setting holds for themselves and for threads that start later; it must not reach the latter.
-    torch.set_num_threads(count)
-    return pool
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_workers.cache_clear)
