@@ -21,8 +21,11 @@ class UNet(Adapter):
         outputs: classes of the mask.
         inputs: the images.
         backbone: a timm architecture as the encoder; left out, MONAI's BasicUNet.
-        weights: of the encoder: ``none`` or ``hub``.
+        weights: of the encoder: ``none``, ``hub``, or the path of a bundle with the same backbone.
         width: channels of the first level of MONAI's BasicUNet, doubled at every level.
+
+    Attributes:
+        features: width of :meth:`encoded`.
     """
 
     def __init__(
@@ -33,7 +36,16 @@ class UNet(Adapter):
             self.net: MonaiUNet | EncoderUNet = MonaiUNet(outputs, inputs, [width * f for f in (1, 2, 4, 8, 16, 1)])
         else:
             self.net = EncoderUNet(outputs, inputs, backbone, weights)
+        self.features = self.net.features
 
     def forward(self, batch: TensorDict) -> Tensor:
         """Outputs ``(B, outputs, H, W)``."""
         return self.net(batch[IMAGE])
+
+    def encoded(self, batch: TensorDict) -> Tensor:
+        """Global average of the encoder's last map, ``(B, features)``: what an image is, not where."""
+        return self.net.encoded(batch[IMAGE])
+
+    def outputs_and_encoded(self, batch: TensorDict) -> tuple[Tensor, Tensor]:
+        """Outputs ``(B, outputs, H, W)`` and features ``(B, features)`` from one pass of the encoder."""
+        return self.net.both(batch[IMAGE])

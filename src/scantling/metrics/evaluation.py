@@ -11,6 +11,7 @@ from scantling.core.errors import DataError
 from scantling.core.target import Target
 from scantling.metrics import calibration, classification, segmentation, thresholds
 from scantling.metrics.bootstrap import Interval, bootstrap, cluster_codes, plain
+from scantling.metrics.groups import FEW, MANY, FrequencyGroup, frequency_groups, group_accuracy, group_recall
 from scantling.metrics.kappa import confusion_matrix
 from scantling.metrics.predictions import Predictions
 from scantling.metrics.ranking import areas, binary_areas, macro_area, roc_curve
@@ -24,10 +25,17 @@ Statistic = Callable[[np.ndarray | None], dict[str, np.ndarray]]
 
 _ROC_POINTS = 200
 _FEW_CLUSTERS = 20
+_FEWEST_GROUPED = 3
+"""Classes from which on head, middle and tail are told apart."""
 
 
 def evaluate_predictions(
-    predictions: Predictions, by: Sequence[str] = ("site",), replicates: int = 2000, seed: int = 0
+    predictions: Predictions,
+    by: Sequence[str] = ("site",),
+    replicates: int = 2000,
+    seed: int = 0,
+    training_counts: Sequence[int] | None = None,
+    groups: str | Sequence[int] = (MANY, FEW),
 ) -> dict[str, Any]:
     """Everything that is told about predictions, with 95 % bootstrap intervals by patient (by image where no patients
     are given).
@@ -37,6 +45,8 @@ def evaluate_predictions(
         by: columns to tabulate by; those that the predictions do not have are passed over.
         replicates: bootstrap replicates; 0 gives no intervals.
         seed: of the bootstrap.
+        training_counts: training images per class, where they are known; not used for findings or fewer than 3 classes.
+        groups: what makes a class frequent or rare, see :func:`scantling.metrics.groups.frequency_groups`.
 
     Returns:
         Plain content for ``evaluation.json``; a figure that is undefined is None.
@@ -50,19 +60,23 @@ def evaluate_predictions(
         - ``thresholds``: ``referable`` (grades) or ``positive`` (two classes) with ``auroc``, ``auprc``, ``roc`` and
           the sensitivity at fixed specificities and the reverse, each with its threshold; ``curves``: one ROC a class
         - ``by``: ``{column: {value: {n, n_groups, metrics}}}``, each with a bootstrap of its own
+        - ``frequency``: with training counts, a dictionary a group (``head``, ``medium``, ``tail``) with ``name``,
+          ``rule``, ``classes``, ``n_training``, ``n``, ``recall`` (mean over its classes) and ``accuracy``; then the
+          rows of ``per_class`` have ``n_training`` too
 
     Raises:
-        DataError: no labelled row, a mask target, or a table by patient.
+        DataError: no labelled row, a mask target, a table by patient, or training counts of other classes.
     """
     target = predictions.target
-    if target.kind in {"mask", "none"}:
+    if target.dense or target.kind == "none":
         raise DataError(f"a {target.kind} target is not evaluated by classes", do="use evaluate_masks for masks")
     known = predictions.select(predictions.labelled)
     if not len(known):
         raise DataError("no image has a label", do="evaluate on a manifest with labels")
     findings = target.kind == "findings"
+    frequency = _frequency(target, training_counts, groups)
     generator = np.random.default_rng(seed)
-    statistic = _findings_statistic(known) if findings else _exclusive_statistic(known)
+    statistic = _findings_statistic(known) if findings else _exclusive_statistic(known, frequency)
     found = bootstrap(statistic, len(known), generator, known.groups, replicates)
     confusion = None if findings else confusion_matrix(known.labels, known.predicted, target.size).astype(int).tolist()
 
@@ -77,7 +91,8 @@ def evaluate_predictions(
         "notes": _notes(known) + _cluster_notes(known.groups, len(known)),
         "metrics": {name: found[name].to_json() for name in target.metrics},
         "confusion": confusion,
-        "per_class": _per_class(known, found),
+        "per_class": _per_class(known, found, training_counts if frequency else None),
+        "frequency": _frequency_rows(known, found, frequency, training_counts),
         "calibration": _calibration(known),
         "thresholds": _thresholds(known, found),
         "by": tables_by(known.columns, known.groups, by, len(known), of_rows),
@@ -96,8 +111,8 @@ def evaluate_masks(
     """The same dictionary for masks, from values measured image by image.
 
     Args:
-        target: a mask target of K classes.
-        per_image: ``{name: (N, K - 1)}`` such as ``dice``, ``iou`` and ``hd95``; NaN where undefined in an image.
+        target: of masks, with S structures (see :attr:`Target.structures`).
+        per_image: ``{name: (N, S)}`` such as ``dice``, ``iou`` and ``hd95``; NaN where undefined in an image.
         groups: patient codes ``(N,)`` as ints, or None.
         columns: other columns of the manifest, ``{name: (N,) str}``.
         by: columns to tabulate by; those not in ``columns`` are passed over.
@@ -117,8 +132,8 @@ def evaluate_masks(
     if not n:
         raise DataError("no image has a mask", do="evaluate on a manifest with masks")
     for name, array in values.items():
-        if array.shape != (n, target.size - 1):
-            raise DataError(f"'{name}' has the shape {array.shape}, not {(n, target.size - 1)}")
+        if array.shape != (n, len(target.structures)):
+            raise DataError(f"'{name}' has the shape {array.shape}, not {(n, len(target.structures))}")
     generator = np.random.default_rng(seed)
 
     def statistic(rows: np.ndarray) -> Statistic:
@@ -145,7 +160,7 @@ def evaluate_masks(
             "n": int((~np.isnan(first[:, k])).sum()),
             **{metric: found[f"class_{metric}"].to_json(k) for metric in values},
         }
-        for k, name in enumerate(target.names[1:])
+        for k, name in enumerate(target.structures)
     ]
     headline = target.metrics[0] if target.metrics and target.metrics[0] in values else next(iter(values))
     return {
@@ -231,7 +246,7 @@ def _metrics_statistic(predictions: Predictions) -> Statistic:
     return measure
 
 
-def _exclusive_statistic(predictions: Predictions) -> Statistic:
+def _exclusive_statistic(predictions: Predictions, frequency: Sequence[FrequencyGroup] = ()) -> Statistic:
     metrics, question = _metrics_statistic(predictions), _question(predictions)
 
     def measure(weights: np.ndarray | None) -> dict[str, np.ndarray]:
@@ -240,6 +255,9 @@ def _exclusive_statistic(predictions: Predictions) -> Statistic:
         out["class_precision"] = classification.precision(matrix)
         out["class_recall"] = classification.recall(matrix)
         out["class_f1"] = classification.f1(matrix)
+        if frequency:
+            out["group_recall"] = group_recall(matrix, frequency)
+            out["group_accuracy"] = group_accuracy(matrix, frequency)
         if question is not None:
             _, _, positive, score = question
             out["question_auroc"], out["question_auprc"] = binary_areas(positive, score, weights)
@@ -278,7 +296,41 @@ def _question(predictions: Predictions) -> tuple[str, str, np.ndarray, np.ndarra
     return None
 
 
-def _per_class(predictions: Predictions, found: dict[str, Interval]) -> list[dict[str, Any]]:
+def _frequency(
+    target: Target, training_counts: Sequence[int] | None, rule: str | Sequence[int]
+) -> list[FrequencyGroup]:
+    """Head, middle and tail; none where the counts are not known or there is nothing to divide."""
+    if training_counts is None or target.kind == "findings" or target.size < _FEWEST_GROUPED:
+        return []
+    if len(training_counts) != target.size:
+        raise DataError(f"{len(training_counts)} training counts for {target.size} classes")
+    return frequency_groups(np.asarray(training_counts), rule)
+
+
+def _frequency_rows(
+    predictions: Predictions,
+    found: dict[str, Interval],
+    frequency: Sequence[FrequencyGroup],
+    training_counts: Sequence[int] | None,
+) -> list[dict[str, Any]]:
+    counts = np.asarray(training_counts if training_counts is not None else [])
+    return [
+        {
+            "name": group.name,
+            "rule": group.rule,
+            "classes": [predictions.target.names[k] for k in group.classes],
+            "n_training": int(counts[list(group.classes)].sum()),
+            "n": int(np.isin(predictions.labels, group.classes).sum()),
+            "recall": found["group_recall"].to_json(g),
+            "accuracy": found["group_accuracy"].to_json(g),
+        }
+        for g, group in enumerate(frequency)
+    ]
+
+
+def _per_class(
+    predictions: Predictions, found: dict[str, Interval], training_counts: Sequence[int] | None = None
+) -> list[dict[str, Any]]:
     rows = []
     for k, name in enumerate(predictions.target.names):
         if predictions.labels.ndim == 1:
@@ -286,6 +338,8 @@ def _per_class(predictions: Predictions, found: dict[str, Interval]) -> list[dic
         else:
             known = ~np.isnan(predictions.labels[:, k])
             counts = {"n": int((predictions.labels[known, k] > 0.5).sum()), "n_known": int(known.sum())}
+        if training_counts is not None:
+            counts["n_training"] = int(training_counts[k])
         figures = {n.removeprefix("class_"): v.to_json(k) for n, v in found.items() if n.startswith("class_")}
         rows.append({"name": name, **counts, **figures})
     return rows

@@ -1,17 +1,32 @@
-"""Overlap and boundary distance of masks, image by image and class by class.
+"""Overlap of masks, image by image and class by class; distances of their boundaries are in ``metrics.surface``.
 
 Class 0 is the background and is not scored. Pixels whose true class is unknown (-1 or 255) do not count anywhere.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 
 from scantling.core.errors import DataError
+from scantling.metrics.surface import UNKNOWN, boundary_distance, hd95, surface_dice
 from scantling.metrics.weights import as_given, by_sample, mean_of_defined, ratio
 
-UNKNOWN = (-1, 255)
-"""Mask values of pixels outside the field of view or without a label."""
+__all__ = [
+    "boundary_distance",
+    "by_structure",
+    "dice",
+    "hd95",
+    "iou",
+    "mean_over_classes",
+    "mean_over_images",
+    "pixel_matrices",
+    "sensitivity",
+    "specificity",
+    "surface_dice",
+]
 
 
 def pixel_matrices(truth: np.ndarray, predicted: np.ndarray, num_classes: int) -> np.ndarray:
@@ -65,64 +80,47 @@ def iou(truth: np.ndarray, predicted: np.ndarray, num_classes: int) -> np.ndarra
     return ratio(both, matrices.sum(-1) + matrices.sum(-2) - both)[:, 1:]
 
 
-def hd95(
-    truth: np.ndarray, predicted: np.ndarray, num_classes: int, spacing: float | np.ndarray | tuple[float, ...] = 1.0
+def sensitivity(truth: np.ndarray, predicted: np.ndarray, num_classes: int) -> np.ndarray:
+    """Share of a class's pixels that are called it, ``(N, K - 1)``; NaN where the class is not there.
+
+    Args: as :func:`pixel_matrices`: pixels outside the field of view (-1 or 255) do not count.
+    """
+    matrices = pixel_matrices(truth, predicted, num_classes)
+    return ratio(np.diagonal(matrices, axis1=-2, axis2=-1), matrices.sum(-1))[:, 1:]
+
+
+def specificity(truth: np.ndarray, predicted: np.ndarray, num_classes: int) -> np.ndarray:
+    """Share of all other pixels that are not called a class, ``(N, K - 1)``; conventions as :func:`sensitivity`."""
+    matrices = pixel_matrices(truth, predicted, num_classes)
+    both = np.diagonal(matrices, axis1=-2, axis2=-1)
+    true, called = matrices.sum(-1), matrices.sum(-2)
+    total = matrices.sum((-2, -1))[:, None]
+    return ratio(total - true - called + both, total - true)[:, 1:]
+
+
+def by_structure(
+    figure: Callable[..., np.ndarray], truth: np.ndarray, predicted: np.ndarray, structures: int, **options: Any
 ) -> np.ndarray:
-    """95th percentile of the distance between the boundaries, of every image and foreground class.
+    """A figure of structures that may overlap, each against everything else.
 
     Args:
-        truth: ``(N, H, W)`` or ``(N, D, H, W)`` int classes; -1 and 255 are unknown and count as background.
-        predicted: same shape.
-        num_classes: K, with the background.
-        spacing: size of a pixel: one number, one number an axis, or ``(N, axes)``.
+        figure: such as :func:`dice`, called with two classes.
+        truth: ``(N, H, W)`` (or any number of space axes) sums of bits, ``2^k`` for structure k; -1 and 255
+            are unknown.
+        predicted: same shape, sums of bits.
+        structures: S.
+        options: of the figure.
 
     Returns:
-        ``(N, K - 1)`` in the unit of ``spacing``; see :func:`boundary_distance` for the conventions.
+        ``(N, S)``.
     """
     truth, predicted = np.asarray(truth), np.asarray(predicted)
-    if truth.shape != predicted.shape:
-        raise DataError(f"masks of shapes {truth.shape} and {predicted.shape}", do="resize the prediction first")
-    axes = truth.ndim - 1
-    spacings = np.broadcast_to(np.asarray(spacing, dtype=np.float64), (len(truth), axes))
-    out = np.empty((len(truth), num_classes - 1))
-    for n, (true, called) in enumerate(zip(truth, predicted, strict=True)):
-        known = ~np.isin(true, UNKNOWN)
-        for k in range(1, num_classes):
-            out[n, k - 1] = boundary_distance((true == k) & known, (called == k) & known, spacings[n])
-    return out
-
-
-def boundary_distance(
-    truth: np.ndarray, predicted: np.ndarray, spacing: np.ndarray | tuple[float, ...], percentile: float = 95.0
-) -> float:
-    """The larger of the two percentiles of the distances from one boundary to the other.
-
-    A boundary is made of the mask's pixels that touch the outside (by an edge, or the edge of the image), and
-    distances go from pixel centre to pixel centre.
-
-    Args:
-        truth: boolean, any number of axes.
-        predicted: boolean, same shape.
-        spacing: size of a pixel along each axis.
-        percentile: 95 for HD95, 100 for the Hausdorff distance.
-
-    Returns:
-        The distance; NaN if both masks are empty; the diagonal of the image, as the worst case, if one of them is.
-    """
-    from scipy.ndimage import distance_transform_edt
-
-    spacing = np.asarray(spacing, dtype=np.float64)
-    if not truth.any() and not predicted.any():
-        return float("nan")
-    if not truth.any() or not predicted.any():
-        return float(np.linalg.norm(np.array(truth.shape) * spacing))
-    box = _bounding_box(truth | predicted)
-    edge_true, edge_called = _boundary(truth[box]), _boundary(predicted[box])
-    to_true = distance_transform_edt(~edge_true, sampling=spacing)
-    to_called = distance_transform_edt(~edge_called, sampling=spacing)
-    there = np.percentile(to_true[edge_called], percentile)
-    back = np.percentile(to_called[edge_true], percentile)
-    return float(max(there, back))
+    unknown = np.isin(truth, UNKNOWN)
+    found = []
+    for k in range(structures):
+        true = np.where(unknown, 255, (truth.astype(np.int64) >> k) & 1)
+        found.append(figure(true, (predicted.astype(np.int64) >> k) & 1, 2, **options))
+    return np.concatenate(found, axis=1)
 
 
 def mean_over_images(values: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
@@ -144,17 +142,3 @@ def mean_over_images(values: np.ndarray, weights: np.ndarray | None = None) -> n
 def mean_over_classes(values: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
     """Mean over classes of :func:`mean_over_images`: a scalar or ``(R,)``."""
     return mean_of_defined(mean_over_images(values, weights))
-
-
-def _bounding_box(mask: np.ndarray) -> tuple[slice, ...]:
-    box = []
-    for axis in range(mask.ndim):
-        inside = np.flatnonzero(mask.any(axis=tuple(a for a in range(mask.ndim) if a != axis)))
-        box.append(slice(int(inside[0]), int(inside[-1]) + 1))
-    return tuple(box)
-
-
-def _boundary(mask: np.ndarray) -> np.ndarray:
-    from scipy.ndimage import binary_erosion
-
-    return mask & ~binary_erosion(mask)
