@@ -16,11 +16,21 @@ from typing import Any
 
 from scantling.core.files import write_text
 from tables_fpt import meter_lines, speed_lines, texture_lines
+from tables_policies import policy_speed_lines
+from tables_spmix import speed_lines as spmix_speed_lines
+from tables_spmix import toy_lines
 
 HERE = Path(__file__).resolve().parent
 WORDS = {"quadratic_weighted_kappa": "quadratic kappa"}
 VERDICTS = {"yes": "yes", "opposite": "no, the opposite", "unclear": "unclear", "not measured": "not measured"}
-FPT = {"fpt_meter": meter_lines, "fpt_speed": speed_lines, "fpt_texture": texture_lines}
+KINDS = {
+    "fpt_meter": meter_lines,
+    "fpt_speed": speed_lines,
+    "fpt_texture": texture_lines,
+    "policy_speed": policy_speed_lines,
+    "spmix_speed": spmix_speed_lines,
+    "spmix_toy": toy_lines,
+}
 FEWEST = 5
 """Patients from which on an interval is shown."""
 
@@ -33,8 +43,8 @@ def main() -> int:
             text = page(content)
         elif content.get("kind") == "segmentation":
             text = segmentation_page(content)
-        elif content.get("name") in FPT:
-            text = "\n".join([*_source(content), *FPT[content["name"]](content, table)])
+        elif content.get("name") in KINDS:
+            text = "\n".join([*_source(content), *KINDS[content["name"]](content, table)])
         else:
             continue
         out = HERE.parent / "docs" / "methods" / f"{content['name']}_tables.md"

@@ -14,11 +14,21 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from tensordict import TensorDict
 
+from scantling.augment.aadg.controller import Controller, shares
+from scantling.augment.aadg.ppo import update
+from scantling.augment.aadg.settings import SearchSettings
 from scantling.augment.fixed import FixedPolicy
+from scantling.augment.lesion_paste import Donor, LesionPaste, make_bank
+from scantling.augment.operations import OPERATIONS
 from scantling.data.fundus import field_of_view_box
-from scantling.data.phantoms import FundusBatch, draw_fundus
+from scantling.data.phantoms import FundusBatch, draw_anomalies, draw_donors, draw_fundus, draw_skin
+from scantling.data.phantoms.skin.lesions import CLASSES
 from scantling.data.preprocess import Preprocess
 from scantling.data.readers import Picture
+from scantling.data.samplers import effective_number_weights, expected_frequencies, power_weights
+from scantling.tasks.objectives.class_weights import balanced_weights, inverse_square_root_weights
+from scantling.tasks.objectives.ldam import label_margins
+from scantling.tasks.objectives.logit_adjustment import log_prior
 
 IMAGES = Path(__file__).parent / "images"
 SIDE = 256
@@ -32,6 +42,11 @@ def main() -> None:
     contact_sheet(batch, IMAGES / "phantoms.png")
     truth(batch, IMAGES / "phantom_truth.png")
     pipeline(batch, IMAGES / "dr_grading.png")
+    skin(IMAGES / "phantoms_skin.png")
+    anomalies(IMAGES / "phantoms_anomaly.png")
+    lesion_paste(IMAGES / "lesion_paste.png")
+    long_tail(IMAGES / "long_tail.png")
+    aadg_trajectory(IMAGES / "aadg_trajectory.png")
 
 
 def contact_sheet(batch: FundusBatch, path: Path) -> None:
@@ -81,6 +96,115 @@ def pipeline(batch: FundusBatch, path: Path) -> None:
     for axis, seen in zip(axes[0][2:], augmented, strict=True):
         axis.imshow(seen)
     axes[0][2].set_title("augmented, four times", fontsize=9, loc="left")
+    _save(figure, path)
+
+
+def long_tail(path: Path) -> None:
+    """What samplers, class weights and margins make of the class sizes of ISIC 2018."""
+    sizes = {"NV": 6782, "MEL": 1088, "BKL": 1075, "BCC": 483, "AKIEC": 289, "VASC": 99, "DF": 70}
+    counts, place = torch.tensor(list(sizes.values())), range(len(sizes))
+    figure = Figure(figsize=(8.8, 2.7), layout="constrained")
+    left, middle, right = figure.subplots(1, 3)
+    for name, weights in {
+        "instance": power_weights(counts, 0.0),
+        "square_root": power_weights(counts, 0.5),
+        "effective_number, 0.999": effective_number_weights(counts, 0.999),
+        "class_balanced": power_weights(counts, 1.0),
+    }.items():
+        left.plot(place, expected_frequencies(counts, weights), marker="o", markersize=3, label=name)
+    left.set_title("share of a class in what is drawn", fontsize=9)
+    for name, weights in {
+        "inverse_square_root": inverse_square_root_weights(counts.float()),
+        "effective_number, 0.9999": effective_number_weights(counts, 0.9999),
+        "balanced": balanced_weights(counts.float()),
+    }.items():
+        middle.plot(place, weights, marker="o", markersize=3, label=name)
+    middle.set_yscale("log")
+    middle.set_title("class weight in the loss", fontsize=9)
+    right.plot(place, label_margins(counts.float()), marker="o", markersize=3, label="LDAM: margin")
+    right.plot(place, -log_prior(counts.float()) / 10, marker="o", markersize=3, label="- log prior / 10")
+    right.set_title("what is asked of the logit", fontsize=9)
+    for axis in (left, middle, right):
+        axis.set_xticks(place, [f"{name}\n{size}" for name, size in sizes.items()], fontsize=6)
+        axis.tick_params(axis="y", labelsize=7)
+        axis.legend(fontsize=7, frameon=False)
+        axis.spines[["top", "right"]].set_visible(False)
+    _save(figure, path)
+
+
+def skin(path: Path) -> None:
+    """Classes in columns, two lesions of each."""
+    batch = draw_skin(220, size=128, seed=6, sites=3, imbalance=1)
+    figure, axes = _grid(2, len(CLASSES))
+    for column, name in enumerate(CLASSES):
+        _, first = np.unique(np.where(batch.label == column, batch.lesion, -1), return_index=True)
+        for row, i in enumerate(first[1:3]):
+            axes[row][column].imshow(batch.images[i])
+        axes[0][column].set_title(name.replace("_", " ").replace(" cell", "\ncell"), fontsize=8)
+    _save(figure, path)
+
+
+def anomalies(path: Path) -> None:
+    """Chests of every severity, their lungs and lesions below, and the donor."""
+    batch = draw_anomalies(120, size=160, seed=8, fractions=(0, 0, 1), abnormal=0.8)
+    donor = draw_donors(1, size=160, seed=8)
+    figure, axes = _grid(2, 6)
+    for column, severity in enumerate([*range(5), None]):
+        shown, i = (donor, 0) if severity is None else (batch, int(np.flatnonzero(batch.severity == severity)[2]))
+        axes[0][column].imshow(shown.images[i], cmap="gray", vmin=0, vmax=255)
+        axes[1][column].imshow(shown.organ[i].astype(int) + shown.mask[i], cmap="gray", vmin=0, vmax=2)
+        axes[0][column].set_title("donor" if severity is None else f"severity {severity}", fontsize=9)
+    _save(figure, path)
+
+
+def lesion_paste(path: Path) -> None:
+    """The annotated image, normal ones, and the same with its lesions; below, the masks."""
+    donor, normal = draw_donors(1, of="fundus", size=160, seed=8), draw_anomalies(8, of="fundus", size=160, seed=8)
+    images = normal.images[normal.severity == 0][:4]
+    paste = LesionPaste(fewest=[5])
+    paste.use(make_bank([Donor(donor.images[0].transpose(2, 0, 1), donor.mask[0].astype(np.uint8))], ["lesion"]))
+    pixels = torch.from_numpy(images).permute(0, 3, 1, 2).float().div(255)
+    batch = TensorDict({"image": pixels, "index": torch.arange(len(images))}, batch_size=[len(images)])
+    out = paste.by_row(batch, 1)
+    figure, axes = _grid(3, 5)
+    columns = [(donor.images[0], None, donor.mask[0])]
+    columns += zip(images, out["image"].permute(0, 2, 3, 1).numpy(), out["mask"].numpy() > 0, strict=True)
+    for column, (plain, pasted, mask) in enumerate(columns):
+        axes[0][column].imshow(plain)
+        axes[0][column].set_title("annotated" if pasted is None else "normal", fontsize=9)
+        if pasted is not None:
+            axes[1][column].imshow(pasted)
+        axes[2][column].imshow(mask, cmap="gray", vmin=0, vmax=1)
+    _save(figure, path)
+
+
+def aadg_trajectory(path: Path) -> None:
+    """How AADG's controller moves on a reward that is known: operations on the left, magnitudes on the right."""
+    torch.manual_seed(0)
+    controller, generator, settings = Controller(), torch.Generator().manual_seed(0), SearchSettings()
+    optimizer = torch.optim.Adam(controller.parameters(), lr=settings.lr)
+    worth = torch.tensor([{"sharpness": 1.0, "contrast": 0.5}.get(name, 0.0) for name in OPERATIONS])
+    rows = [shares(controller.probabilities())]
+    for _ in range(240):
+        tokens, _ = controller.sample(settings.policies, settings.subpolicies, generator)
+        operation, magnitude = tokens.unbind(-1)
+        rewards = worth[operation].mean((1, 2)) + (1 - (magnitude - 6).abs() / 6).mean((1, 2))
+        update(controller, optimizer, tokens, rewards, settings)
+        rows.append(shares(controller.probabilities()))
+    figure = Figure(figsize=(9, 3.2), layout="constrained")
+    axes = figure.subplots(1, 2, sharey=True)
+    titles = ([name.replace("_", " ") for name in OPERATIONS], [f"magnitude {i}" for i in range(10)])
+    for axis, table, names in zip(axes, zip(*rows, strict=True), titles, strict=True):
+        values = torch.stack(table)
+        order = values[-1].argsort(descending=True).tolist()
+        for place, i in enumerate(order):
+            shown = {"label": f"{names[i]} {values[-1, i]:.2f}"} if place < 5 else {"color": "0.75", "linewidth": 0.8}
+            axis.plot(values[:, i], **shown, zorder=2 if place < 5 else 1)
+        axis.set_xlabel("epoch of the search")
+        axis.legend(fontsize=8, frameon=False)
+        axis.spines[["top", "right"]].set_visible(False)
+    axes[0].set_ylabel("probability")
+    axes[0].set_ylim(0, None)
     _save(figure, path)
 
 

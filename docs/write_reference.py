@@ -45,6 +45,8 @@ def cli_page() -> str:
         lines += [f"## scantling {name}", command.summary, *_verb(path, command, [])]
         if name == "data import":
             lines += _layouts(path, command)
+        if name == "data phantom":
+            lines += _phantoms(path, command)
     return _page(lines)
 
 
@@ -89,6 +91,17 @@ def _layouts(path: Sequence[str], command: Command) -> list[str]:
     return lines
 
 
+def _phantoms(path: Sequence[str], command: Command) -> list[str]:
+    from scantling.faces.data_phantom import KINDS
+
+    common = {a.dest for a in _shown(parser_of(path, command, []))}
+    lines = []
+    for kind in KINDS:
+        own = [a for a in _shown(parser_of(path, command, [kind])) if a.dest not in common]
+        lines += [f"### Phantoms {kind}", _table(["option", "value", "meaning"], [_row(a) for a in own])]
+    return lines
+
+
 def _flags(action: argparse.Action) -> str:
     shown = action.metavar if isinstance(action.metavar, str) else action.dest.upper()
     return ", ".join(f"`{flag}`" for flag in action.option_strings) or _code(shown)
@@ -107,10 +120,12 @@ def options_page() -> str:
     """Every option of a recipe, by the class that takes it."""
     from scantling import adapt
     from scantling.augment import FixedPolicy, KorniaPolicy
+    from scantling.core.seams import Objective
     from scantling.data.settings import DataSettings
     from scantling.run.settings import TrainerSettings
     from scantling.tasks import objectives
     from scantling.tasks.classify import Classify
+    from scantling.tasks.classify_two_views import ClassifyTwoViews
     from scantling.tasks.optim import OptimizerSettings, ScheduleSettings
     from scantling.tasks.segment import Segment
 
@@ -127,7 +142,9 @@ def options_page() -> str:
         "## trainer", _class(TrainerSettings),
         "## task.optimizer", _class(OptimizerSettings),
         "## task.schedule", _class(ScheduleSettings),
-        "## task", "### scantling.tasks.Classify", _class(Classify), "### scantling.tasks.Segment", _class(Segment),
+        "## task", "### scantling.tasks.Classify", _class(Classify),
+        "### scantling.tasks.ClassifyTwoViews", _class(ClassifyTwoViews),
+        "### scantling.tasks.Segment", _class(Segment),
         "## task.adapter",
     ]  # fmt: skip
     for name in adapt.__all__:
@@ -135,9 +152,13 @@ def options_page() -> str:
     lines += ["## task.objective"]
     kinds: dict[str, Any] = {name: getattr(objectives, name) for name in objectives.__all__}
     for name, kind in kinds.items():
-        if inspect.isclass(kind) and name != "TargetObjective":
+        if inspect.isclass(kind) and issubclass(kind, Objective) and name != "TargetObjective":
             targets = "For targets of the kind " + " or ".join(f"`{k}`" for k in kinds[name].kinds) + "."
             lines += [f"### scantling.tasks.objectives.{name}", f"{_first_line(kind)} {targets}", _class(kind)]
+    lines += ["## task.contrast", "Of the task `scantling.tasks.ClassifyTwoViews`."]
+    for name, kind in kinds.items():
+        if inspect.isclass(kind) and issubclass(kind, objectives.Contrast) and kind is not objectives.Contrast:
+            lines += [f"### scantling.tasks.objectives.{name}", _first_line(kind), _class(kind)]
     lines += [
         "## monitor",
         "Validation figure that picks the best checkpoint; left out, the first metric of the target.",

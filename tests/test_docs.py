@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from scantling.augment.policy import PolicySpec
 from scantling.data import layouts
 from scantling.data.manifest import COLUMNS
 from scantling.faces.commands import COMMANDS
@@ -106,7 +107,17 @@ def test_verbs_of_the_readme_are_all_there_are() -> None:
     assert all(f"## scantling {name}" in text_of(DOCS / "cli.md") for name in COMMANDS.verbs if name != "data")
 
 
+@pytest.fixture
+def searched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder to stand in with the run of a search that pages name, since a recipe takes in what it found."""
+    policy = PolicySpec(((("contrast", 5), ("color", 4)),))
+    (tmp_path / "runs" / "policy").mkdir(parents=True)
+    policy.write(tmp_path / "runs" / "policy" / "policy.json")
+    monkeypatch.chdir(tmp_path)
+
+
 @pytest.mark.parametrize("page", [p for p in PAGES if commands(p)], ids=label)
+@pytest.mark.usefixtures("searched")
 def test_commands_parse(page: Path, soft_grade: types.ModuleType) -> None:
     """The command line's own parser reads every command; the recipe takes every override."""
     from scantling.cli import _find

@@ -149,7 +149,11 @@ def test_every_option_of_every_verb_says_what_it_is_for(path, capsys):
         (["data", "check", "none.csv"], ["none.csv"]),
         (["data", "split", "none.csv", "--fractions", "0.7", "0.3"], ["--fractions: needs 3 values"]),
         (["data", "split", "none.csv", "--folds", "5", "--keep-test"], ["exclude each other"]),
-        (["data", "phantom", "fundos", "-o", "x"], ["KIND: 'fundos' is none of fundus", "'fundus'"]),
+        (["data", "split", "none.csv", "--folds", "5", "--balanced-test", "0.4"], ["--balanced-test exclude"]),
+        (
+            ["data", "phantom", "fundos", "-o", "x"],
+            ["KIND: 'fundos' is none of anomaly, fundus, skin", "did you mean 'fundus'"],
+        ),
         (["data", "stores", "--remove", "abc"], ["no store 'abc'"]),
     ],
     ids=" ".join,
@@ -264,14 +268,15 @@ def test_evaluate_hands_everything_on(capsys, stand_in):
     call(
         capsys, "evaluate", "runs/dr", "--by", "site", "camera", "--out", "o", "--augmentation", "flips",
         "--replicates", "5", "--device", "cpu", "--split", "val", "--batch-size", "4",
+        "--groups", "tertiles", "--tolerance", "1.5",
     )  # fmt: skip
     defaults = {
         "path": "runs/dr", "data": "r.csv", "split": "test", "out": None, "by": ("site",), "augmentation": "none",
-        "replicates": 2000, "device": "auto", "batch_size": 32,
+        "replicates": 2000, "device": "auto", "batch_size": 32, "groups": "100,20", "tolerance": 2.0,
     }  # fmt: skip
     changed = {
         "data": None, "split": "val", "out": "o", "by": ("site", "camera"), "augmentation": "flips", "replicates": 5,
-        "device": "cpu", "batch_size": 4,
+        "device": "cpu", "batch_size": 4, "groups": "tertiles", "tolerance": 1.5,
     }  # fmt: skip
     assert [{k: v for k, v in c.items() if k != "progress"} for c in calls] == [defaults, defaults | changed]
     assert all(callable(c["progress"]) for c in calls)

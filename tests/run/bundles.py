@@ -12,9 +12,17 @@ from scantling.adapt import FullFineTuning, UNet
 from scantling.core.bundle import write_bundle
 from scantling.core.files import writing_folder
 from scantling.core.seams import Adapter, Inputs
-from scantling.core.target import Classes, Findings, Grade, Mask, Target
+from scantling.core.target import Classes, Findings, Grade, Mask, Masks, Target
 from scantling.data.preprocess import Preprocess
-from scantling.tasks.objectives import Coral, CrossEntropy, CumulativeLink, DiceCrossEntropy, MSEGrade, MultiLabel
+from scantling.tasks.objectives import (
+    Coral,
+    CrossEntropy,
+    CumulativeLink,
+    DiceBinaryCrossEntropy,
+    DiceCrossEntropy,
+    MSEGrade,
+    MultiLabel,
+)
 
 TARGETS: dict[str, tuple[type, Target]] = {
     "grade": (MSEGrade, Grade(("none", "mild", "severe"))),
@@ -24,6 +32,7 @@ TARGETS: dict[str, tuple[type, Target]] = {
     "findings": (MultiLabel, Findings(("nodule", "mass"))),
     "mask": (DiceCrossEntropy, Mask(("background", "vessel"))),
     "mask3": (DiceCrossEntropy, Mask(("background", "disc", "cup"))),
+    "masks": (DiceBinaryCrossEntropy, Masks(("disc", "cup"))),
 }
 
 
@@ -40,7 +49,7 @@ def save(
     """A bundle with random weights of some size, so that outputs differ from image to image."""
     loss, target = TARGETS[kind]
     pair = (size, size) if isinstance(size, int) else size
-    adapter = adapter or (UNet if target.kind == "mask" else FullFineTuning)
+    adapter = adapter or (UNet if target.dense else FullFineTuning)
     if not settings:
         settings = {"width": 2} if adapter is UNet else {"backbone": "resnet18"}
     if adapter is FullFineTuning:

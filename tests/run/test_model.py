@@ -249,10 +249,11 @@ def test_masks_of_a_turned_image_are_the_turned_masks(augmentation):
     model = Model(Ramp(), objective, target, Preprocess(16), {})
     image = pixels(2, (16, 16))
     batch = TensorDict({"image": image}, batch_size=[2])
-    wanted = model.outputs(batch, augmentation)
-    found = model.outputs(TensorDict({"image": image.flip(-1)}, batch_size=[2]), augmentation)
-    torch.testing.assert_close(found.flip(-1), wanted)
-    assert (model.outputs(batch) - wanted).abs().max() > 1e-2
+    wanted = model.segment(batch, augmentation)
+    found = model.segment(TensorDict({"image": image.flip(-1)}, batch_size=[2]), augmentation)
+    torch.testing.assert_close(found.probabilities.flip(-1), wanted.probabilities)
+    torch.testing.assert_close(found.deviation.flip(-1), wanted.deviation)
+    assert (model.segment(batch).probabilities - wanted.probabilities).abs().max() > 1e-2
 
 
 def test_both_eyes_are_turned_alike(tmp_path):

@@ -1,6 +1,10 @@
 """Adapters: how a pretrained network is fitted to a task."""
 
 from scantling.adapt.adaptformer import AdaptFormer
+from scantling.adapt.anomaly_autoencoder import AnomalyAutoencoder
+from scantling.adapt.anomaly_classifier import AnomalyClassifier
+from scantling.adapt.anomaly_gaussian import ImageGaussian, PatchGaussian
+from scantling.adapt.anomaly_memory import PatchMemory
 from scantling.adapt.bitfit import BitFit
 from scantling.adapt.bottleneck import BottleneckAdapter
 from scantling.adapt.dense_tokens import DenseTokens
@@ -10,6 +14,7 @@ from scantling.adapt.ladder import LadderSideTuning
 from scantling.adapt.last_blocks import LastBlocks
 from scantling.adapt.layer_norm import LayerNormTuning
 from scantling.adapt.lora import LoRA
+from scantling.adapt.mix_style import MixStyleFineTuning, MixStyleUNet
 from scantling.adapt.paired_eyes import PairedEyes
 from scantling.adapt.segmentation import UNet
 from scantling.adapt.visual_prompts import VisualPrompts
@@ -17,16 +22,23 @@ from scantling.adapt.visual_prompts import VisualPrompts
 __all__ = [
     "FPT",
     "AdaptFormer",
+    "AnomalyAutoencoder",
+    "AnomalyClassifier",
     "BitFit",
     "BottleneckAdapter",
     "DenseTokens",
     "FullFineTuning",
+    "ImageGaussian",
     "LadderSideTuning",
     "LastBlocks",
     "LayerNormTuning",
     "LinearProbe",
     "LoRA",
+    "MixStyleFineTuning",
+    "MixStyleUNet",
     "PairedEyes",
+    "PatchGaussian",
+    "PatchMemory",
     "UNet",
     "VisualPrompts",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +12,7 @@ from scantling.adapt.frozen import FrozenAdapter
 from scantling.core.batch import IMAGE
 from scantling.core.seams import Adapter, Inputs
 from scantling.nets.backbone import Backbone
+from scantling.nets.cosine_head import CosineHead
 
 if TYPE_CHECKING:
     from tensordict import TensorDict
@@ -29,6 +30,8 @@ class FullFineTuning(Adapter):
         drop_path: stochastic depth of the backbone, where it knows it.
         checkpointing: compute activations again in the backward pass instead of keeping them; batch statistics of a
             convolutional network then count every batch twice.
+        head: the last layer: ``linear``, or ``cosine``, whose outputs lie in [-1, 1] and want a loss that scales them
+            (LDAM).
     """
 
     def __init__(
@@ -40,13 +43,18 @@ class FullFineTuning(Adapter):
         dropout: float = 0.0,
         drop_path: float = 0.0,
         checkpointing: bool = False,
+        head: Literal["linear", "cosine"] = "linear",
     ) -> None:
         super().__init__(outputs, inputs)
         self.backbone = Backbone(backbone, inputs, weights, drop_path)
         self.dropout = nn.Dropout(dropout)
-        self.head = nn.Linear(self.backbone.features, outputs)
-        nn.init.trunc_normal_(self.head.weight, std=0.01)
-        nn.init.zeros_(self.head.bias)
+        self.head: nn.Module
+        if head == "cosine":
+            self.head = CosineHead(self.backbone.features, outputs)
+        else:
+            self.head = nn.Linear(self.backbone.features, outputs)
+            nn.init.trunc_normal_(self.head.weight, std=0.01)
+            nn.init.zeros_(self.head.bias)
         if checkpointing:
             checkpoint_blocks(self.backbone.body, backbone)
 

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
+from scantling.core.errors import RecipeError
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -171,8 +173,8 @@ class Objective(nn.Module, ABC):
         """A continuous severity ``(B,)``, where the objective has one."""
         return None
 
-    def set_epoch(self, epoch: int) -> None:
-        """Hear of a new epoch, from 0; only losses that change over time listen."""
+    def set_epoch(self, epoch: int, epochs: int = 1) -> None:
+        """Hear of a new epoch, from 0, and of how many there are; only losses that change over time listen."""
 
     def fit_temperature(self, outputs: Tensor, labels: Tensor) -> float:
         """Set and return the temperature that fits held-out outputs best; 1 where there is nothing to fit."""
@@ -220,11 +222,12 @@ class Synthesizer(ABC):
     """Makes samples that the data do not have: images with lesions from images without."""
 
     @abstractmethod
-    def configure(self, inputs: Inputs) -> None:
-        """Hear of the images once, before the first batch.
+    def configure(self, inputs: Inputs, preprocess: Any = None) -> None:
+        """Hear of the images once, before the first batch; ``preprocess`` turns files into such images.
 
         Raises:
             RecipeError: what it needs is not there.
+            DataError: files that cannot be used.
         """
 
     @abstractmethod
@@ -233,6 +236,18 @@ class Synthesizer(ABC):
 
         Images are float in [0, 1] before and after. The generator is on the CPU.
         """
+
+    @abstractmethod
+    def by_row(self, batch: TensorDict, seed: int) -> TensorDict:
+        """The same, but what an image gets follows from the seed and its ``index`` alone."""
+
+    def decoys(self, batch: TensorDict, generator: torch.Generator) -> TensorDict:
+        """The rows with pieces of normal images, put in just as lesions are; labels unchanged.
+
+        Raises:
+            RecipeError: it has no such form.
+        """
+        raise RecipeError(f"{type(self).__name__} makes no decoys", where="task.decoys", do="use 0")
 
 
 class Policy(ABC):

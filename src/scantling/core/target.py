@@ -36,11 +36,18 @@ class Target(ABC):
     """Default objective: a class of ``scantling.tasks.objectives``."""
     metrics: ClassVar[tuple[str, ...]]
     """Default metrics, most important first: the first one selects the best checkpoint."""
+    dense: ClassVar[bool] = False
+    """Whether it is predicted for every pixel."""
 
     @property
     def size(self) -> int:
         """Number of grades, classes or findings."""
         return len(self.names)
+
+    @property
+    def structures(self) -> tuple[str, ...]:
+        """What masks draw and what is scored in them; nothing for targets that are no masks."""
+        return ()
 
     @property
     def spec(self) -> str:
@@ -179,6 +186,7 @@ class Mask(Target):
     kind: ClassVar[str] = "mask"
     objective: ClassVar[str] = "scantling.tasks.objectives.DiceCrossEntropy"
     metrics: ClassVar[tuple[str, ...]] = ("dice", "hd95")
+    dense: ClassVar[bool] = True
 
     def encode(self, table: pd.DataFrame) -> np.ndarray:
         import numpy as np
@@ -192,6 +200,60 @@ class Mask(Target):
         import numpy as np
 
         return ["|".join(self.names[k] for k in np.unique(p.argmax(0)) if k > 0) for p in probabilities]
+
+    @property
+    def structures(self) -> tuple[str, ...]:
+        """What is drawn and scored: the classes without the background."""
+        return self.names[1:]
+
+
+MAX_STRUCTURES = 7
+"""Structures of one target: a pixel's structures are the bits of one byte, of which 255 means unknown."""
+
+
+@dataclass(frozen=True)
+class Masks(Target):
+    """Structures that may overlap, such as a cup inside its disc; each pixel belongs to any number of them.
+
+    A manifest has one column of mask files a structure (``mask:disc``, ``mask:cup``), each with anything above half of
+    its range inside; an empty cell means that this structure was not drawn in this image. Or its column ``mask`` names
+    files whose pixels are sums of bits: 1 for the first structure, 2 for the second, 4 for the third ...
+
+    Raises:
+        DataError: more than seven structures.
+    """
+
+    kind: ClassVar[str] = "masks"
+    objective: ClassVar[str] = "scantling.tasks.objectives.DiceBinaryCrossEntropy"
+    metrics: ClassVar[tuple[str, ...]] = ("dice", "hd95")
+    dense: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        if len(self.names) > MAX_STRUCTURES:
+            what = f"{len(self.names)} structures, and at most {MAX_STRUCTURES} fit into one target"
+            raise DataError(what, where="masks", do="train two models, or an exclusive target: mask:background|...")
+
+    def encode(self, table: pd.DataFrame) -> np.ndarray:
+        """Which structures were drawn, ``(N, K)`` float32: 1, or NaN where a structure has no mask in an image."""
+        import numpy as np
+
+        columns = [f"mask:{name}" for name in self.names]
+        missing = [c for c in columns if c not in table]
+        if missing and "mask" not in table:
+            raise DataError(
+                f"no column '{missing[0]}'{nearest(missing[0], table.columns)}", do="a column of mask files a structure"
+            )
+        given = [table["mask" if missing else c].notna().to_numpy(dtype=bool) for c in columns]
+        return np.where(np.stack(given, axis=1), np.float32(1), np.float32(np.nan))
+
+    def decode(self, probabilities: np.ndarray) -> list[str]:
+        """Names of the structures with any pixel of at least one half in ``probabilities (N, K, H, W)``."""
+        return ["|".join(n for n, p in zip(self.names, row, strict=True) if (p >= 0.5).any()) for row in probabilities]
+
+    @property
+    def structures(self) -> tuple[str, ...]:
+        """What is drawn and scored: all of them."""
+        return self.names
 
 
 @dataclass(frozen=True)
@@ -216,7 +278,7 @@ class NoTarget(Target):
         return [""] * len(probabilities)
 
 
-TARGETS: dict[str, type[Target]] = {t.kind: t for t in (Grade, Classes, Findings, Mask, NoTarget)}
+TARGETS: dict[str, type[Target]] = {t.kind: t for t in (Grade, Classes, Findings, Mask, Masks, NoTarget)}
 
 
 def make_target(kind: str, names: Sequence[str] = ()) -> Target:
@@ -263,8 +325,9 @@ def parse_target(spec: str, table: pd.DataFrame | None = None) -> Target:
 
 
 def _names_in(kind: str, table: pd.DataFrame) -> list[str]:
-    if kind == "findings":
-        return [c.removeprefix("label:") for c in table.columns if str(c).startswith("label:")]
+    prefix = {"findings": "label:", "masks": "mask:"}.get(kind)
+    if prefix is not None:
+        return [c.removeprefix(prefix) for c in table.columns if str(c).startswith(prefix)]
     if "label" not in table:
         raise DataError("no column 'label'", do="name the label column when importing")
     found = {t for t in table["label"].map(label_text) if isinstance(t, str)}
@@ -293,6 +356,8 @@ def target_of(table: pd.DataFrame) -> Target:
         return parse_target("findings", table)
     if "label" in table and table["label"].notna().any():
         return parse_target("class", table)
+    if any(str(c).startswith("mask:") for c in table.columns):
+        return parse_target("masks", table)
     if "mask" in table and table["mask"].notna().any():
         return parse_target("mask", table)
     return NoTarget()

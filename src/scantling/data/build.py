@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scantling.core.errors import DataError
+from scantling.data.masks import read_masks
 from scantling.data.preprocess import UNKNOWN, Preprocess
-from scantling.data.readers import read_mask, read_picture
+from scantling.data.readers import read_picture
 from scantling.data.records import Filler, Progress, Records, load_records
 from scantling.data.references import Reference, Source, has_masks, mask_classes, references, stamp
 
@@ -42,7 +43,7 @@ class Decoder:
     Args:
         rows: the files of every row.
         preprocess: what is done to them.
-        num_classes: classes of the masks.
+        num_classes: values of the masks, see :func:`scantling.data.references.mask_classes`.
         masks: whether every row gets a mask; rows without a mask file get one that is unknown everywhere.
     """
 
@@ -55,16 +56,14 @@ class Decoder:
         Raises:
             DataError: a file that cannot be read, or that has changed since the manifest was looked at.
         """
-        image, mask = self.rows[row]
+        image, masks, roi = self.rows[row]
         picture = read_picture(Path(image.path), image.part, image.frame)
-        classes = None
-        if mask is not None:
-            classes = read_mask(Path(mask.path), mask.part, mask.frame, self.num_classes)
+        classes = read_masks(self.rows[row], self.num_classes) if self.masks else None
         try:
             pixels, classes = self.preprocess.apply(picture, classes)
         except DataError as error:
             raise DataError(error.what, where=image.path, do=error.do) from None
-        for source in (image, mask):
+        for source in (image, *masks, roi):
             if source is not None and stamp(source.path) != source.stamp:
                 raise DataError("the file changes while it is read", where=source.path, do="run again")
         if not self.masks:
@@ -104,7 +103,10 @@ class Decoder:
             path, part, frame, times = cells
             return Source(path, part, frame, times and (times[0], times[1]))
 
-        rows = [Reference(source(image), mask and source(mask)) for image, mask in content["rows"]]
+        rows = [
+            Reference(source(image), tuple(mask and source(mask) for mask in masks), roi and source(roi))
+            for image, masks, roi in content["rows"]
+        ]
         preprocess = Preprocess.from_json(content["preprocess"])
         return cls(rows, preprocess, content["num_classes"], content["masks"])
 

@@ -13,8 +13,9 @@ import numpy as np
 
 from scantling.core.errors import DataError
 from scantling.data.manifest import Manifest
-from scantling.data.readers import read_mask, read_picture
-from scantling.data.references import Reference, Source, mask_classes, references
+from scantling.data.masks import read_masks
+from scantling.data.readers import read_picture
+from scantling.data.references import Reference, mask_classes, references
 
 Progress = Callable[[int, int], None]
 """Called with the rows done and the rows in all."""
@@ -73,7 +74,7 @@ def _told(results: Iterator[Facts], total: int, progress: Progress | None) -> It
 
 
 def _facts(row: Reference, num_classes: int) -> Facts:
-    mask_error, mask_size = _mask(row.mask, num_classes)
+    mask_error, mask_size = _mask(row, num_classes)
     if not Path(row.image.path).is_file():
         return Facts(missing=True, error="no such file", mask_error=mask_error, mask_size=mask_size)
     try:
@@ -94,11 +95,9 @@ def _facts(row: Reference, num_classes: int) -> Facts:
     )
 
 
-def _mask(source: Source | None, num_classes: int) -> tuple[str | None, tuple[int, int] | None]:
-    if source is None:
-        return None, None
+def _mask(row: Reference, num_classes: int) -> tuple[str | None, tuple[int, int] | None]:
     try:
-        mask = read_mask(Path(source.path), source.part, source.frame, num_classes)
+        mask = read_masks(row, num_classes)
     except DataError as error:
         return error.what, None
-    return None, (mask.shape[0], mask.shape[1])
+    return None, None if mask is None else (mask.shape[0], mask.shape[1])

@@ -17,7 +17,7 @@ from scantling.core.target import MISSING_INDEX
 from scantling.data.images import Held, ImageSource
 from scantling.data.joined import Joined, mirrored
 from scantling.data.preprocess import UNKNOWN
-from scantling.data.samplers import Even, Sampler, epoch_order, rank_share
+from scantling.data.samplers import Even, Sampler, class_counts, epoch_order, one_of_each, rank_share
 
 T = TypeVar("T")
 
@@ -49,12 +49,18 @@ class Loader:
         weights: of every row of the manifest in the loss, ``(N,)`` float.
         fields: fields of the data to give; None for all.
         decay: of the sampler ``progressive``.
+        power: of the sampler ``power``.
+        beta: of the sampler ``effective_number``.
         rank: number of this process.
         world_size: number of processes.
         drop_last: leave out the last batch when it is smaller than the others.
         prefetch: batches prepared ahead in a thread; 0 for none.
         pin_memory: put batches into page-locked memory, for a faster way to a GPU; ignored without one.
         partners: a second sampler, whose rows follow those of the first in a batch of twice as many rows; for mixers.
+        groups: of all rows of the manifest, ``(N,)`` int64, 0 ... K-1: every index of a batch then stands for K rows,
+            one of each group, whatever the sampler, and an epoch is as long as the largest group; see
+            :func:`scantling.data.samplers.one_of_each`.
+        rounds: how often such an epoch shows the rows of the largest group.
 
     Raises:
         RecipeError: a batch size below 1, a rank outside the world, or fewer rows than one batch with ``drop_last``.
@@ -72,12 +78,16 @@ class Loader:
         weights: Tensor | None = None,
         fields: Sequence[str] | None = None,
         decay: float = 0.9,
+        power: float = 0.5,
+        beta: float = 0.9999,
         rank: int = 0,
         world_size: int = 1,
         drop_last: bool = False,
         prefetch: int = 1,
         pin_memory: bool = False,
         partners: Sampler | None = None,
+        groups: Tensor | None = None,
+        rounds: int = 1,
     ) -> None:
         if batch_size < 1 or not 0 <= rank < world_size:
             raise RecipeError(f"batch size {batch_size}, rank {rank} of {world_size}", do="give a batch size from 1")
@@ -86,9 +96,11 @@ class Loader:
         self._codes = torch.tensor(data.codes) if forms and isinstance(data, Joined) else None
         self.rows, self.batch_size, self.sampler, self.seed = rows, batch_size, sampler, seed
         self.labels, self.fellows, self.weights, self.fields = labels, fellows, weights, fields
-        self.decay, self.rank, self.world_size, self.drop_last = decay, rank, world_size, drop_last
+        self.decay, self.power, self.beta = decay, power, beta
+        self.rank, self.world_size, self.drop_last = rank, world_size, drop_last
         self.prefetch, self.pin_memory = prefetch, pin_memory and torch.cuda.is_available()
         self.partners = partners
+        self.groups, self.rounds = None if groups is None else groups[rows], rounds
         self.epoch, self._start = 0, 0
         if drop_last and len(rows) and not len(self):
             raise RecipeError(
@@ -111,12 +123,15 @@ class Loader:
         self._start = step
 
     def order(self) -> Tensor:
-        """Rows of the manifest that this rank visits in this epoch, in their order."""
+        """Rows of the manifest that this rank visits in this epoch, in their order ``(n,)``; ``(n, K)`` with groups."""
         return self._order(self.sampler, self.seed)
 
     def _order(self, sampler: Sampler, seed: int) -> Tensor:
         labels = torch.full_like(self.rows, MISSING_INDEX) if self.labels is None else self.labels[self.rows]
-        positions = epoch_order(sampler, labels, seed, self.epoch, self.decay)
+        if self.groups is None:
+            positions = epoch_order(sampler, labels, seed, self.epoch, self.decay, self.power, self.beta)
+        else:
+            positions = one_of_each(self.groups, seed, self.epoch, self.rounds)
         even: Even = "no" if self.sampler == "sequential" else "drop" if self.drop_last else "wrap"
         return self.rows[rank_share(positions, self.rank, self.world_size, even)]
 
@@ -154,11 +169,13 @@ class Loader:
         if self.partners is not None:
             others = self._order(self.partners, self.seed + PARTNERS).split(self.batch_size)
             batches = tuple(torch.cat(pair) for pair in zip(batches, others, strict=True))
-        batches = batches[start : len(self)]
+        batches = tuple(rows.flatten() for rows in batches[start : len(self)])
         return ahead(self.batch, batches, self.prefetch) if self.prefetch else map(self.batch, batches)
 
     def _share_size(self) -> int:
         number, ranks = len(self.rows), self.world_size
+        if self.groups is not None:
+            number = self.rounds * int(class_counts(self.groups).max())
         if self.sampler == "sequential":
             return len(range(self.rank, number, ranks))
         return number // ranks if self.drop_last else -(-number // ranks)

@@ -5,10 +5,12 @@ Reserved columns (only ``image`` is required; any others are kept):
 ===================  ============================================================================================
 ``image``            path, relative to the manifest's folder or absolute; a part of a container after ``#``:
                      ``retina.npz#train_images``, ``volume.nii.gz#axial``
-``frame``            number of the slice, frame or row inside ``image``; empty for the only or first one
+``frame``            number of the slice, frame or row inside ``image``; empty for the only or first one, with masks
+                     for all of them
 ``label``            one label an image (grades and classes); ``label:<finding>`` 0, 1 or empty (findings)
 ``target``           spec of the target, the same in all rows: ``grade:5``, ``class:a|b``, ``findings``, ``none``
-``mask``             path of a mask, written as ``image`` is
+``mask``             path of a mask, written as ``image`` is; ``mask:<structure>`` one a structure that may overlap
+``roi``              path of the field of view (``fov`` is read as this): mask pixels outside it have no class
 ``text``             a report or caption
 ``patient``          whose image it is: never divided between splits, never copied into results
 ``site``             where it comes from: a hospital, a camera, a study
@@ -34,9 +36,10 @@ from scantling.data.readers.region import parse_region
 from scantling.data.table import read_table
 
 SPLITS = ("train", "val", "test")
-PATH_COLUMNS = ("image", "mask")
+PATH_COLUMNS = ("image", "mask", "roi", "organ", "structures")
 TEXT_COLUMNS = (
-    "image", "label", "target", "mask", "text", "patient", "site", "laterality", "view", "pixel_spacing", "split",
+    "image", "label", "target", "mask", "roi", "text", "patient", "site", "laterality", "view", "pixel_spacing",
+    "split",
 )  # fmt: skip
 COLUMNS = (*TEXT_COLUMNS, "frame")
 CONTAINERS = (".npz", ".nii", ".nii.gz", ".h5")
@@ -178,7 +181,9 @@ class Manifest:
                 where=self.source,
                 do="import the data, or name the column of image paths 'image'",
             )
-        for column in TEXT_COLUMNS:
+        if "fov" in table and "roi" not in table:
+            table = table.rename(columns={"fov": "roi"})
+        for column in (*TEXT_COLUMNS, *_structure_columns(table)):
             if column in table and column != "label":
                 table[column] = _stripped(table[column])
         empty = table["image"].isna().to_numpy()
@@ -221,7 +226,7 @@ class Manifest:
         if folder.resolve() == self.folder.resolve():
             return self.table
         table = self.table.copy()
-        for column in PATH_COLUMNS:
+        for column in (*PATH_COLUMNS, *_structure_columns(table)):
             if column in table:
                 known = {v: relative_to(self.folder / v, folder) for v in table[column].dropna().unique()}
                 table[column] = table[column].map(known)
@@ -269,6 +274,10 @@ def parse_spacing(value: object) -> tuple[float, float] | None:
     if len(numbers) not in (1, 2) or not all(0 < n < np.inf for n in numbers):
         raise DataError(f"pixel spacing '{value}' is not in millimetres", do="write 0.2 or 0.2\\0.3")
     return numbers[0], numbers[-1]
+
+
+def _structure_columns(table: pd.DataFrame) -> list[str]:
+    return [column for column in map(str, table.columns) if column.startswith("mask:")]
 
 
 def _stripped(column: pd.Series) -> pd.Series:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -37,21 +38,48 @@ class Placement:
         Returns:
             ``(H, W)`` uint8 class numbers; 0 outside the box.
         """
-        import torch
+        best = self._inside(probabilities[0])
+        winner = best.new_zeros(best.shape).byte()
+        for number in range(1, len(probabilities)):
+            one = self._inside(probabilities[number])
+            winner[one > best] = number
+            best = best.maximum(one)
+        return self._outside(winner, np.uint8)
+
+    def bits(self, probabilities: Tensor, thresholds: Sequence[float]) -> np.ndarray:
+        """The structures of every pixel of the original, which may overlap.
+
+        Args:
+            probabilities: ``(K, h, w)`` at the size of the result.
+            thresholds: from which probability a pixel belongs to each structure.
+
+        Returns:
+            ``(H, W)`` uint8, ``2^k`` for structure k, summed; 0 outside the box.
+        """
+        out = np.zeros(self.size, dtype=np.uint8)
+        for k, (one, threshold) in enumerate(zip(probabilities, thresholds, strict=True)):
+            out |= self._outside((self._inside(one) >= threshold).byte() << k, np.uint8)
+        return out
+
+    def enlarged(self, values: Tensor) -> np.ndarray:
+        """A map ``(h, w)`` of the result at the size of the original, ``(H, W)`` float32; 0 outside the box."""
+        return self._outside(self._inside(values), np.float32)
+
+    def _inside(self, values: Tensor) -> Tensor:
+        """One map without its padding, at the size of the box."""
         from torch.nn import functional as F
 
         left, top, right, bottom = self.box
         row, column, rows, columns = self.place
-        inside = probabilities[:, row : row + rows, column : column + columns].float()
         shape = (bottom - top, right - left)
-        best = torch.full(shape, -torch.inf, device=inside.device)
-        winner = torch.zeros(shape, dtype=torch.uint8, device=inside.device)
-        for number, one in enumerate(inside):
-            if shape != (rows, columns):
-                one = F.interpolate(one[None, None], shape, mode="bilinear", align_corners=False, antialias=True)[0, 0]
-            better = one > best
-            winner[better] = number
-            best = torch.maximum(best, one)
-        out = np.zeros(self.size, dtype=np.uint8)
-        out[top:bottom, left:right] = winner.cpu().numpy()
+        inside = values[row : row + rows, column : column + columns].float()
+        if shape == (rows, columns):
+            return inside
+        return F.interpolate(inside[None, None], shape, mode="bilinear", align_corners=False, antialias=True)[0, 0]
+
+    def _outside(self, inside: Tensor, kind: type[np.generic]) -> np.ndarray:
+        """The original, with nothing round the box."""
+        left, top, right, bottom = self.box
+        out = np.zeros(self.size, dtype=kind)
+        out[top:bottom, left:right] = inside.cpu().numpy()
         return out

@@ -13,6 +13,7 @@ from scantling.core.errors import DataError
 from scantling.core.target import label_text
 from scantling.data.facts import Facts
 from scantling.data.manifest import SPLITS, Manifest
+from scantling.data.references import mask_columns
 from scantling.data.typos import likely_typos
 
 Severity = Literal["error", "warning"]
@@ -117,7 +118,8 @@ def masks(manifest: Manifest, facts: Sequence[Facts]) -> Iterator[Problem]:
     """Masks that cannot be read, or have another size than their image."""
     bad = _rows(f.mask_error is not None for f in facts)
     if bad:
-        first = f"{manifest.table['mask'].iloc[bad[0]]}: {facts[bad[0]].mask_error}"
+        named = manifest.table[mask_columns(manifest)].iloc[bad[0]].dropna()
+        first = f"{', '.join(named.astype(str))}: {facts[bad[0]].mask_error}"
         yield Problem(
             "error", "mask", f"{_count(bad, 'mask')} unusable, first {first}", bad, "replace them or empty the cells"
         )

@@ -29,10 +29,17 @@ class Source(NamedTuple):
 
 
 class Reference(NamedTuple):
-    """What one row of a manifest refers to."""
+    """What one row of a manifest refers to.
+
+    Args:
+        image: the image.
+        masks: nothing, one file of classes or bits, or one file a structure, None for a structure that was not drawn.
+        roi: the field of view: pixels outside it have no class.
+    """
 
     image: Source
-    mask: Source | None
+    masks: tuple[Source | None, ...] = ()
+    roi: Source | None = None
 
 
 def references(manifest: Manifest) -> list[Reference]:
@@ -46,27 +53,49 @@ def references(manifest: Manifest) -> list[Reference]:
     frames = _cells(table, "frame") if "frame" in table else [None] * len(table)
     images = [look(cell, frame) for cell, frame in zip(_cells(table, "image"), frames)]
     if not has_masks(manifest):
-        return [Reference(image, None) for image in images]
-    masks = [m and look(m, image.frame, image.path) for m, image in zip(_cells(table, "mask"), images)]
-    return [Reference(image, mask) for image, mask in zip(images, masks)]
+        return [Reference(image) for image in images]
+
+    def beside(column: str) -> list[Source | None]:
+        return [c and look(c, image.frame, image.path) for c, image in zip(_cells(table, column), images)]
+
+    drawn = list(zip(*(beside(column) for column in mask_columns(manifest)), strict=True))
+    masks = [row if any(row) else () for row in drawn]
+    regions = beside("roi") if "roi" in table else [None] * len(images)
+    return [Reference(*row) for row in zip(images, masks, regions, strict=True)]
+
+
+def mask_columns(manifest: Manifest) -> list[str]:
+    """The columns of mask files that the target is drawn in: one a structure where there are such, else ``mask``."""
+    target = manifest.target
+    columns = [f"mask:{name}" for name in target.names] if target.kind == "masks" else []
+    if columns and all(column in manifest.table for column in columns):
+        return columns
+    return ["mask"] if "mask" in manifest.table else []
 
 
 def has_masks(manifest: Manifest) -> bool:
     """Whether any row names a mask."""
-    return "mask" in manifest.table and bool(manifest.table["mask"].notna().any())
+    return any(bool(manifest.table[column].notna().any()) for column in mask_columns(manifest))
 
 
 def mask_classes(manifest: Manifest) -> int:
-    """Classes that mask files hold: the target's, or two when the target is not a mask."""
+    """Values that a mask of one file may hold: the target's classes, ``2^K`` sums of bits for K structures that may
+    overlap, or two when the target is no mask."""
     target = manifest.target
-    return target.size if target.kind == "mask" else 2
+    return 2**target.size if target.kind == "masks" else target.size if target.kind == "mask" else 2
 
 
 def fingerprints(rows: Sequence[Reference], num_classes: int) -> np.ndarray:
     """A digest of every row, ``(N, 16)`` uint8; equal digests mean equal pixels before preprocessing."""
-    texts = (repr((*r.image, *r.mask, num_classes) if r.mask else (*r.image,)) for r in rows)
+    texts = (repr(_described(row, num_classes)) for row in rows)
     digests = b"".join(hashlib.blake2b(text.encode(), digest_size=16).digest() for text in texts)
     return np.frombuffer(digests, dtype=np.uint8).reshape(len(rows), 16)
+
+
+def _described(row: Reference, num_classes: int) -> tuple[Any, ...]:
+    if row.roi is None and len(row.masks) == 1 and row.masks[0] is not None:
+        return (*row.image, *row.masks[0], num_classes)
+    return (*row.image, *row.masks, row.roi, num_classes) if row.masks or row.roi else (*row.image,)
 
 
 class _Looker:

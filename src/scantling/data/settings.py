@@ -33,11 +33,15 @@ class DataSettings:
         store: where decoded images live: disk (memory-mapped), memory, or none (decoded anew for every batch).
         cache: folder of the disk store; left out, $SCANTLING_CACHE or ~/.cache/scantling.
         workers: processes or threads that decode; 0 for one a core.
-        sampler: instance (every image once an epoch), class_balanced, or progressive (from balanced to instance).
+        sampler: instance (every image once an epoch), class_balanced, square_root, power, effective_number, or
+            progressive (from balanced to instance).
         sampler_decay: of the progressive sampler, in (0, 1).
+        sampler_power: of the sampler power: 0 is instance, 0.5 square_root, 1 class_balanced.
+        sampler_beta: of the sampler effective_number, in [0, 1).
         batch_size: images a step and process.
         eval_batch_size: images a step in evaluation; left out, twice the batch size.
-        policy: augmentation of training batches, on the device; left out, none.
+        policy: augmentation of training batches, on the device: a class, fixed, random, randaugment, trivialaugment,
+            bigaug, or the folder of a searched policy; left out, none.
         val_fraction: share of patients held out for validation when the manifest has no split.
     """
 
@@ -51,8 +55,12 @@ class DataSettings:
     store: Literal["disk", "memory", "none"] = "disk"
     cache: str | None = None
     workers: int = 0
-    sampler: Literal["instance", "class_balanced", "progressive"] = "instance"
+    sampler: Literal["instance", "class_balanced", "progressive", "square_root", "power", "effective_number"] = (
+        "instance"
+    )
     sampler_decay: float = 0.9
+    sampler_power: float = 0.5
+    sampler_beta: float = 0.9999
     batch_size: int = 16
     eval_batch_size: int | None = None
     policy: Policy | None = None

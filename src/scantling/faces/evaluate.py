@@ -9,7 +9,7 @@ from scantling.faces.docs import arguments_of
 from scantling.faces.parser import Parser
 from scantling.run.telling import counting
 
-AUGMENTATIONS = ("none", "flips", "rotations")
+AUGMENTATIONS = ("none", "flips", "rotations", "scales")
 SPLITS = ("train", "val", "test", "all")
 
 
@@ -20,8 +20,10 @@ def configure(parser: Parser, words: Sequence[str]) -> None:
     parser.add("--data", metavar="MANIFEST", doc=docs["data"])
     parser.add("--split", choices=SPLITS, doc=docs["split"])
     parser.add("--by", nargs="+", metavar="COLUMN", doc=docs["by"])
+    parser.add("--groups", metavar="MANY,FEW", doc=docs["groups"], suggest=("100,20", "tertiles"))
     parser.add("-o", "--out", metavar="FOLDER", doc=docs["out"])
     parser.add("--augmentation", choices=AUGMENTATIONS, doc=docs["augmentation"])
+    parser.add("--tolerance", doc=docs["tolerance"])
     parser.add("--replicates", doc=docs["replicates"])
     parser.add("--device", metavar="DEVICE", doc=docs["device"], suggest=("auto", "cpu", "cuda"))
     parser.add("--batch-size", doc=docs["batch_size"])
@@ -43,5 +45,7 @@ def run(arguments: argparse.Namespace) -> None:
             device=arguments.device,
             batch_size=arguments.batch_size,
             progress=told,
+            groups=arguments.groups,
+            tolerance=arguments.tolerance,
         )
     print(result.summary())

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from scantling.core.errors import RecipeError, nearest
 from scantling.faces.docs import arguments_of
 from scantling.faces.parser import Parser
-from scantling.faces.recipe_files import recipe_path, recipe_paths
+from scantling.faces.recipe_files import recipe_path, recipe_paths, short_options
 from scantling.faces.recipe_options import common_keys
 from scantling.run.metering import CHECKPOINTING
 
@@ -28,6 +28,7 @@ def configure(parser: Parser, words: Sequence[str]) -> None:
     )  # fmt: skip
     parser.add("--json", action="store_true", doc="print the figures as JSON")
     parser.keys = common_keys
+    parser.short = short_options(words)
     parser.epilog = (
         "A recipe's settings are options too: --task.adapter.backbone resnet18 --trainer.precision bf16-mixed.\n"
         "`scantling train RECIPE --help` lists them all."

@@ -38,6 +38,8 @@ class Parser(argparse.ArgumentParser):
         )
         self.keys: Callable[[], Iterable[str]] | None = None
         """Where a verb takes a recipe's options (``--trainer.max_epochs 10``): the keys that are known beforehand."""
+        self.short: Sequence[str] = ()
+        """Names of the options that the recipe itself declares as short for longer keys (``--lesion``)."""
         self.suggestions: dict[str, Sequence[str]] = {}
         """Words that complete an argument, by its destination."""
 
@@ -97,7 +99,8 @@ class Parser(argparse.ArgumentParser):
         while rest:
             word = rest.pop(0)
             name = word.partition("=")[0]
-            if not word.startswith("--") or not ("." in name or name in {"--monitor", "--task"}):
+            short = {"--monitor", "--task", *self.short}
+            if not word.startswith("--") or not ("." in name or name in short):
                 own.append(word)
             elif "=" in word:
                 overrides.append(word)
@@ -115,7 +118,7 @@ class Parser(argparse.ArgumentParser):
             name = word.partition("=")[0]
             if not re.match(r"-[^\d.]", name) or name in known or (name[:2] in known and name[1] != "-"):
                 continue
-            names = [*known, *(self.keys() if self.keys else ())]
+            names = [*known, *self.short, *(self.keys() if self.keys else ())]
             self.error(f"unknown option '{name}'{_nearest_option(name, names)}")
 
 

@@ -21,6 +21,8 @@ def configure(parser: Parser, words: Sequence[str]) -> None:
     parser.add("-o", "--out", metavar="FOLDER", required=True, doc="folder of the results")
     parser.add("--augmentation", choices=AUGMENTATIONS, doc=docs["augmentation"])
     parser.add("--saliency", doc=docs["saliency"])
+    parser.add("--mask-format", choices=("auto", "png", "dicom"), doc=docs["mask_format"])
+    parser.add("--uncertainty", doc=docs["uncertainty"])
     parser.add("--split", choices=("train", "val", "test"), doc=docs["split"])
     parser.add("--device", metavar="DEVICE", doc=docs["device"], suggest=("auto", "cpu", "cuda"))
     parser.add("--batch-size", doc=docs["batch_size"])
@@ -44,6 +46,8 @@ def run(arguments: argparse.Namespace) -> None:
             split=arguments.split,
             workers=arguments.workers,
             progress=told,
+            mask_format=arguments.mask_format,
+            uncertainty=arguments.uncertainty,
         )
     print(f"{result.rows} images")
     print(f"predictions: {result.path}")

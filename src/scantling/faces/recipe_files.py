@@ -40,3 +40,22 @@ def names_data(path: Path, overrides: Sequence[str]) -> bool:
         return any((stage.get("data") or {}).get("manifest") for stage in stages)
     except (yaml.YAMLError, UnicodeDecodeError, AttributeError):
         return True
+
+
+def short_options(words: Sequence[str]) -> list[str]:
+    """Options that the recipe named by one of the words declares as short for longer keys: ``--lesion``."""
+    import yaml
+
+    own = recipe_paths()
+    for word in words:
+        places = [own.get(word, Path(word)), Path(word) / "recipe.yaml"]
+        place = next((p for p in places if p.suffix in {".yaml", ".yml"} and p.is_file()), None)
+        if place is None:
+            continue
+        try:
+            content = yaml.safe_load(place.read_text(encoding="utf-8"))
+        except (yaml.YAMLError, UnicodeDecodeError):
+            continue
+        declared = content.get("options") if isinstance(content, dict) else None
+        return [f"--{name}" for name in declared] if isinstance(declared, dict) else []
+    return []

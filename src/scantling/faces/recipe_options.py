@@ -38,6 +38,7 @@ def described(recipe: str, overrides: Sequence[str] = ()) -> str:
     resolved = resolve(recipe, overrides)
     several = len(resolved.stages) > 1
     lines = [f"options of the recipe {resolved.name}, as --key VALUE:"]
+    lines += [f"  --{name} VALUE is short for --{key} VALUE" for name, key in resolved.options.items()]
     tasks = {(f"stages.{s.name}.task" if several else "task"): s.plain["task"]["class_path"] for s in resolved.stages}
     for key, kind, value, text in options(resolved):
         prefix = key.rsplit(".adapter", 1)[0]

@@ -9,7 +9,7 @@ from pathlib import Path
 from scantling.core.errors import DataError, ScantlingError
 from scantling.faces.docs import arguments_of
 from scantling.faces.parser import Parser, wants_help
-from scantling.faces.recipe_files import names_data, recipe_path, recipe_paths
+from scantling.faces.recipe_files import names_data, recipe_path, recipe_paths, short_options
 from scantling.faces.recipe_options import common_keys, described
 
 
@@ -22,6 +22,7 @@ def configure(parser: Parser, words: Sequence[str]) -> None:
     parser.add("--resume", doc=docs["resume"])
     parser.add("-q", "--quiet", action="store_true", doc="print no progress")
     parser.keys = common_keys
+    parser.short = short_options(words)
     if wants_help(words):
         parser.epilog = _help_of(parser, [word for word in words if word not in {"-h", "--help"}])
 

@@ -24,10 +24,9 @@ from scantling.core.files import write_json
 from scantling.data.manifest import Manifest
 from scantling.run.bench_findings import RULE, Difference, Outcome, difference, judge
 from scantling.run.bench_job import Job, begin, carry_out
-from scantling.run.bench_plan import BASE, PRETRAINED, DataSet, Plan, Run, read_plan
+from scantling.run.bench_plan import BASE, DATA, PRETRAINED, DataSet, Plan, Run, open_data, read_plan
 from scantling.run.bundle import versions
 
-DATA = "SCANTLING_DATA"
 WORK = Path("build") / "bench"
 TEST_ONCE = (
     "Weights are chosen on the validation split (best epoch); each run is measured on the test split once, "
@@ -74,9 +73,10 @@ def run_bench(
     manifests = {key: _manifest(plan, *key, folder) for key in dict.fromkeys((r.data, r.drop) for r in _all(plan))}
     started, spent = time.perf_counter(), []
 
-    jobs = [Job(r, manifests[r.data, r.drop], folder, plan.metrics) for r in chosen]
+    home = Path(path).parent.resolve()
+    jobs = [Job(r, manifests[r.data, r.drop], folder, plan.metrics, home) for r in chosen]
     needed = dict.fromkeys(n for j in jobs for n in j.run.pretrainings)
-    first = [Job(r, manifests[r.data, r.drop], folder) for r in map(plan.pretraining, needed)]
+    first = [Job(r, manifests[r.data, r.drop], folder, home=home) for r in map(plan.pretraining, needed)]
     errors: list[str] = []
     bundles: dict[str, str] = {}
     waiting = [j for j in first + jobs if j.outcome() is None]
@@ -214,11 +214,15 @@ def _made(name: str, data: DataSet, folder: Path) -> Path:
     shutil.rmtree(folder, ignore_errors=True)
     try:
         if "phantoms" in make:
-            from scantling.data.phantoms import write_fundus
+            from scantling.data.phantoms import WRITERS
 
-            if make["phantoms"] != "fundus":
-                raise RecipeError(f"no phantoms '{make['phantoms']}'", where=f"data.{name}.make", do="use fundus")
-            write_fundus(folder, **{k: v for k, v in make.items() if k not in {"phantoms", "mask", "target"}})
+            kind = str(make["phantoms"])
+            if kind not in WRITERS:
+                raise RecipeError(
+                    f"no phantoms '{kind}'{nearest(kind, WRITERS)}", where=f"data.{name}.make",
+                    do=f"use {', '.join(WRITERS)}",
+                )  # fmt: skip
+            WRITERS[kind](folder, **{k: v for k, v in make.items() if k not in {"phantoms", "mask", "target"}})
             if "mask" in make:
                 drawn = Manifest.read(manifest)
                 table = drawn.table.assign(mask=drawn.table[make["mask"]], target=make["target"])
@@ -228,7 +232,7 @@ def _made(name: str, data: DataSet, folder: Path) -> Path:
             from scantling.data.split import split
 
             options = {k: v for k, v in make.items() if k not in {"layout", "source", "part", "divide"}}
-            source = Path(os.environ.get(DATA) or Path("..") / "shared" / "data") / make["source"]
+            source = open_data() / make["source"]
             if not source.exists():
                 raise DataError("the open data are not there", where=source, do=f"set {DATA} to their folder")
             folder.mkdir(parents=True, exist_ok=True)

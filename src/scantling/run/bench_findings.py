@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from scantling.metrics.bootstrap import cluster_codes, plain, resampled_weights
-from scantling.metrics.table import METRICS
+from scantling.metrics.groups import RECALLS, recall_of_group
+from scantling.metrics.table import METRICS, Metric
 
 RULE = (
     "A difference is taken seed by seed on the same test images. Its interval comes from a bootstrap that draws test "
@@ -29,21 +30,29 @@ class Outcome:
         labels: ``(N,)`` int.
         probabilities: ``(N, K)``.
         groups: patient codes ``(N,)``, or None.
+        counts: training images per class ``(K,)``, or None; for the recalls of head, middle and tail.
     """
 
     labels: np.ndarray
     probabilities: np.ndarray
     groups: np.ndarray | None = None
+    counts: np.ndarray | None = None
 
     @classmethod
     def of(cls, record: dict[str, Any]) -> Outcome:
         """From the record of a run."""
         groups = record.get("groups")
+        counts = record.get("splits", {}).get("classes", {}).get("train")
         return cls(
             np.asarray(record["labels"]),
             np.asarray(record["probabilities"]),
             None if groups is None else np.asarray(groups),
+            None if counts is None else np.array(list(counts.values())),
         )
+
+    def score(self, metric: str, weights: np.ndarray | None) -> np.ndarray:
+        """A metric of these predictions, a scalar, or one value a row of ``weights (R, N)``."""
+        return score_of(metric, self.counts)(self.labels, self.probabilities, weights)
 
 
 @dataclass(frozen=True)
@@ -81,7 +90,8 @@ def difference(
     Args:
         better: runs of the variant that is expected to be better, by seed.
         worse: runs of the other with the same seeds, on the same test images.
-        metric: a name of :data:`scantling.metrics.table.METRICS`; larger is better.
+        metric: a name of :data:`scantling.metrics.table.METRICS` or of :data:`scantling.metrics.groups.RECALLS`; larger
+            is better.
         seed: of the bootstrap.
         replicates: of the bootstrap.
 
@@ -94,19 +104,25 @@ def difference(
     if any(not np.array_equal(labels, o.labels) for o in (*better, *worse)):
         raise ValueError("the runs were measured on different test images")
     generator = np.random.default_rng(seed)
-    score = METRICS[metric]
-    values = np.array([_scores(b, w, score, None) for b, w in zip(better, worse, strict=True)])
+    values = np.array([_scores(b, w, metric, None) for b, w in zip(better, worse, strict=True)])
     codes = cluster_codes(better[0].groups, len(labels))
     blocks = []
     for weights in resampled_weights(codes, replicates, generator):
-        by_seed = np.stack([_scores(b, w, score, weights) for b, w in zip(better, worse, strict=True)], axis=1)
+        by_seed = np.stack([_scores(b, w, metric, weights) for b, w in zip(better, worse, strict=True)], axis=1)
         chosen = generator.integers(0, len(better), by_seed.shape)
         blocks.append(np.take_along_axis(by_seed, chosen, axis=1).mean(1))
     return Difference(values, np.concatenate(blocks))
 
 
-def _scores(better: Outcome, worse: Outcome, score: Any, weights: np.ndarray | None) -> np.ndarray:
-    return score(better.labels, better.probabilities, weights) - score(worse.labels, worse.probabilities, weights)
+def _scores(better: Outcome, worse: Outcome, metric: str, weights: np.ndarray | None) -> np.ndarray:
+    return better.score(metric, weights) - worse.score(metric, weights)
+
+
+def score_of(metric: str, counts: np.ndarray | None) -> Metric:
+    """A metric by its name; those of head, middle and tail from the training images per class."""
+    if metric in RECALLS and counts is not None:
+        return recall_of_group(metric, counts)
+    return METRICS[metric]
 
 
 def interval(draws: np.ndarray, level: float) -> tuple[float, float]:

@@ -16,7 +16,7 @@ from typing import Any
 
 from scantling.core.errors import TrainingError
 from scantling.core.files import write_json
-from scantling.run.bench_plan import BESIDE, PRETRAINED, Run
+from scantling.run.bench_plan import BESIDE, OPEN, PLAN, PRETRAINED, Run, open_data
 
 FINISHED = "finished.json"
 
@@ -30,12 +30,14 @@ class Job:
         manifest: of the data set.
         work: folder of the bench's work.
         metrics: to measure; none for a pretraining, whose bundle is kept instead.
+        home: folder of the plan.
     """
 
     run: Run
     manifest: Path
     work: Path
     metrics: tuple[str, ...] = ()
+    home: Path = Path()
 
     @property
     def record(self) -> Path:
@@ -94,7 +96,8 @@ def carry_out(job: Job, bundles: Mapping[str, str]) -> dict[str, Any]:
     """
     from scantling.run.train import TIMING, train
 
-    settings = {k: _resolved(v, bundles, job.manifest.parent) for k, v in job.run.settings.items()}
+    places = {BESIDE: job.manifest.parent, OPEN: open_data(), PLAN: job.home}
+    settings = {k: _resolved(v, bundles, places) for k, v in job.run.settings.items()}
     settings["data.cache"] = str(job.work / "cache")
     shutil.rmtree(job.folder, ignore_errors=True)
     started = time.perf_counter()
@@ -109,8 +112,9 @@ def carry_out(job: Job, bundles: Mapping[str, str]) -> dict[str, Any]:
         write_json(job.folder / FINISHED, about)
         return {"bundle": str(job.folder)}
     trained = time.perf_counter()
-    test = measure(result.bundle, job.manifest, str(job.work / "cache"), job.metrics)
     meta = json.loads((result.bundle / "bundle.json").read_text(encoding="utf-8"))
+    counts = meta["provenance"]["data"]["classes"].get("train")
+    test = measure(result.bundle, job.manifest, str(job.work / "cache"), job.metrics, counts)
     validation = {k: meta["metrics"]["values"].get(k, {}).get("value") for k in job.metrics}
     timing = json.loads((result.bundle.parent / TIMING).read_text(encoding="utf-8"))
     outcome = {
@@ -132,7 +136,9 @@ def carry_out(job: Job, bundles: Mapping[str, str]) -> dict[str, Any]:
     return outcome
 
 
-def measure(bundle: Path, manifest: Path, cache: str, metrics: Sequence[str]) -> dict[str, Any]:
+def measure(
+    bundle: Path, manifest: Path, cache: str, metrics: Sequence[str], counts: Mapping[str, int] | None = None
+) -> dict[str, Any]:
     """Figures on the test split, and labels, probabilities and patient codes to compare runs image by image.
 
     Args:
@@ -140,10 +146,12 @@ def measure(bundle: Path, manifest: Path, cache: str, metrics: Sequence[str]) ->
         manifest: with a split ``test``.
         cache: folder of stores.
         metrics: names.
+        counts: training images per class, for the recalls of head, middle and tail.
     """
+    import numpy as np
     import torch
 
-    from scantling.metrics.table import METRICS
+    from scantling.run.bench_findings import score_of
     from scantling.run.evaluate import open_for
     from scantling.run.model import load
     from scantling.run.prepare import read_manifest
@@ -154,8 +162,9 @@ def measure(bundle: Path, manifest: Path, cache: str, metrics: Sequence[str]) ->
     rows = prepared.rows("test")
     outputs = torch.cat([model.outputs(b).float() for b in prepared.loader(rows, 64, sampler="sequential")])
     found = predictions_of(model.objective, model.target, prepared, rows, outputs)
+    per_class = None if counts is None else np.array(list(counts.values()))
     return {
-        "test": {name: float(METRICS[name](found.labels, found.probabilities, None)) for name in metrics},
+        "test": {n: float(score_of(n, per_class)(found.labels, found.probabilities, None)) for n in metrics},
         "labels": found.labels.tolist(),
         "probabilities": found.probabilities.tolist(),
         "groups": None if found.groups is None else found.groups.tolist(),
@@ -168,12 +177,15 @@ def _curve(path: Path, metric: str) -> list[float | None]:
         return [float(r[f"val_{metric}"]) if r.get(f"val_{metric}") else None for r in csv.DictReader(stream)]
 
 
-def _resolved(value: Any, bundles: Mapping[str, str], folder: Path) -> Any:
+def _resolved(value: Any, bundles: Mapping[str, str], places: Mapping[str, Path]) -> Any:
     if isinstance(value, (list, tuple)):
-        return [_resolved(v, bundles, folder) for v in value]
-    if isinstance(value, str) and value.startswith(BESIDE):
-        return str(folder / value.removeprefix(BESIDE))
-    return bundles.get(value.removeprefix(PRETRAINED), value) if isinstance(value, str) else value
+        return [_resolved(v, bundles, places) for v in value]
+    if not isinstance(value, str):
+        return value
+    for prefix, folder in places.items():
+        if value.startswith(prefix):
+            return str(folder / value.removeprefix(prefix))
+    return bundles.get(value.removeprefix(PRETRAINED), value)
 
 
 def _slug(name: str) -> str:

@@ -5,13 +5,16 @@ Keys: ``name``, ``summary``, ``paper``, ``recipe``, ``seeds``, ``metrics`` (the 
 
 A run is a data set, a variant and a seed. Its settings are those of the bench, then of the data set, then of the
 variant. In a recipe of several stages, ``task.*`` settings of the bench and of the data set go to the first stage. The
-value ``pretrain:<name>`` stands for the bundle of that pretraining.
+value ``pretrain:<name>`` stands for the bundle of that pretraining, ``data:<file>`` for a file beside the manifest of
+the data set, such as the donor of phantoms for anomaly detection, ``open:<file>`` for one in the folder of open data,
+and ``plan:<file>`` for one beside the plan.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -20,11 +23,14 @@ from typing import Any
 import yaml
 
 from scantling.core.errors import RecipeError, nearest
+from scantling.metrics.groups import RECALLS
 from scantling.metrics.table import METRICS
 from scantling.run.recipe import read
 
 BASE = "base"
 PRETRAINED = "pretrain:"
+BESIDE, OPEN, PLAN = "data:", "open:", "plan:"
+DATA = "SCANTLING_DATA"
 
 
 @dataclass(frozen=True)
@@ -35,9 +41,9 @@ class DataSet:
         title: how tables call it.
         make: either ``layout`` with ``source`` (below the folder of open data), the layout's options,
             ``part`` (``{take: 0, of: 2}``: only the patients of the first of two parts) and, where the set has no test
-            images of its own, ``divide`` with the options of :func:`scantling.data.split.split`; or ``phantoms:
-            fundus`` with the options of :func:`scantling.data.phantoms.write_fundus` and, for masks, ``mask`` and
-            ``target``: the column of the masks, and what they show.
+            images of its own, ``divide`` with the options of :func:`scantling.data.split.split`; or ``phantoms``, one
+            of :data:`scantling.data.phantoms.WRITERS` (``fundus``, ``skin``, ``anomaly``), with the options of that
+            function and, for masks, ``mask`` and ``target``: the column of the masks, and what they show.
         settings: overrides of the recipe on this data set.
         variants: further overrides on this data set for single variants or groups of variants, by name; they come last.
         seeds: left out, the bench's.
@@ -197,6 +203,11 @@ class Plan:
         return Run(data, name, seed, recipe, settings, variant.drop, _hash(decisive))
 
 
+def open_data() -> Path:
+    """The folder of open data."""
+    return Path(os.environ.get(DATA) or Path("..") / "shared" / "data").resolve()
+
+
 def read_plan(path: str | Path) -> Plan:
     """Read and check a plan.
 
@@ -257,7 +268,7 @@ def _check_names(plan: Plan, where: str) -> None:
         ("variant", groups, [n for d in plan.data.values() for n in d.variants]),
         ("data set", plan.data, [p.data for p in plan.pretrain.values()] + [c.data for c in compared]),
         ("pretraining", plan.pretrain, [v.removeprefix(PRETRAINED) for v in values if _refers(v)]),
-        ("metric", METRICS, list(plan.metrics)),
+        ("metric", {**METRICS, **dict.fromkeys(RECALLS)}, list(plan.metrics)),
     ]
     for what, known, names in wanted:
         for name in names:

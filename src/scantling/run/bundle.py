@@ -6,11 +6,12 @@ import datetime
 import platform
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from scantling import __version__
 from scantling.core.bundle import write_bundle
-from scantling.core.files import writing_folder
+from scantling.core.files import write_text, writing_folder
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -19,7 +20,11 @@ DISCLAIMER = "This model is a research result. It is not a medical device and mu
 
 
 def save_bundle(
-    folder: Path, state: Mapping[str, Tensor], description: Mapping[str, Any], about: Mapping[str, str]
+    folder: Path,
+    state: Mapping[str, Tensor],
+    description: Mapping[str, Any],
+    about: Mapping[str, str],
+    attachments: Mapping[str, str] = MappingProxyType({}),
 ) -> Path:
     """Write a bundle, whole or not at all.
 
@@ -28,6 +33,7 @@ def save_bundle(
         state: tensors ``adapter.*`` and ``objective.*``.
         description: adapter, objective, target, inputs, preprocess, temperature, provenance, metrics, meter.
         about: recipe's name, summary and paper.
+        attachments: further text files, by name.
 
     Returns:
         The folder.
@@ -35,6 +41,8 @@ def save_bundle(
     meta = {"scantling": __version__, **description}
     with writing_folder(folder) as part:
         write_bundle(part, meta, state, model_card(meta, about))
+        for name, text in attachments.items():
+            write_text(part / name, text)
     return folder
 
 

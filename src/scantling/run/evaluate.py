@@ -14,25 +14,28 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from scantling.core.batch import IMAGE, MASK
+from scantling.core.batch import IMAGE
 from scantling.core.bundle import find_bundle
 from scantling.core.errors import DataError
 from scantling.core.files import write_json
+from scantling.data.anomaly import is_anomaly
 from scantling.data.manifest import SPLITS, Manifest
 from scantling.data.settings import DataSettings
-from scantling.metrics import segmentation
-from scantling.metrics.evaluation import evaluate_masks, evaluate_predictions
+from scantling.metrics.evaluation import evaluate_predictions
+from scantling.run.anomalies import areas_by_grade, grades_text
 from scantling.run.bundle import now, versions
+from scantling.run.evaluate_masks import draw, measure
 from scantling.run.looks import add_looks
-from scantling.run.model import Augmentation, Model, load, pick_device
+from scantling.run.model import Model, load, pick_device
 from scantling.run.prepare import Prepared, prepare, read_manifest
-from scantling.run.records import columns_of, patient_codes, predictions_of
+from scantling.run.records import predictions_of
 from scantling.run.report import write_report
 from scantling.run.report_content import MaskExample, Mistake, ReportContent
 from scantling.run.report_text import render_text
+from scantling.run.views import Augmentation
 
 Progress = Callable[[int, int], None]
-THUMBNAILS_A_CLASS, MISTAKES, MASK_EXAMPLES = 6, 9, 6
+THUMBNAILS_A_CLASS, MISTAKES = 6, 9
 
 
 @dataclass
@@ -56,6 +59,7 @@ class Evaluation:
     def summary(self) -> str:
         """A few lines for the terminal."""
         lines = [f"note: {n}" for n in self.notices]
+        lines += [grades_text(self.content["by_grade"])] if "by_grade" in self.content else []
         return "\n".join(
             [*lines, render_text(self.content, self.split), f"figures: {self.json}", f"report: {self.report}"]
         )
@@ -72,6 +76,8 @@ def evaluate(
     device: str = "auto",
     batch_size: int = 32,
     progress: Progress | None = None,
+    groups: str = "100,20",
+    tolerance: float = 2.0,
 ) -> Evaluation:
     """Evaluate a run or a bundle on a manifest.
 
@@ -81,11 +87,14 @@ def evaluate(
         split: train, val, test, or all.
         out: folder for ``evaluation_<split>.json`` and ``report.html``; left out, the run folder.
         by: columns of the manifest to tabulate by.
-        augmentation: average over flips, or over flips and quarter turns.
+        augmentation: average over flips, over flips and quarter turns, or, for masks, over flips and scales.
         replicates: of the bootstrap.
         device: auto, cpu, cuda ...
         batch_size: images at a time.
         progress: called with images done and images in all.
+        groups: which classes are the head and the tail, by their training images: two counts such as 100,20 (more than
+            the first, fewer than the second), or tertiles.
+        tolerance: of the surface Dice of masks: millimetres where the size of all pixels is known, else pixels.
 
     Raises:
         BundleError: no model there.
@@ -99,20 +108,26 @@ def evaluate(
     manifest = read_manifest(data if data is not None else recipe.get("manifest"))
     prepared, notices = open_for(model, manifest, recipe.get("cache"), pixels=augmentation != "none")
     rows = _rows(prepared, split, notices)
-    outputs, masks = _run(model, prepared, rows, augmentation, batch_size, progress)
-    if model.target.kind == "mask":
-        content = _evaluate_masks(model, prepared, rows, masks, by, replicates)
+    outputs, examples = torch.empty(0), list[MaskExample]()
+    if model.target.dense:
+        drawn = draw(model, prepared, rows, augmentation, batch_size, progress)
+        content, examples = measure(model, prepared, rows, drawn, by, replicates, tolerance)
     else:
+        outputs = _run(model, prepared, rows, augmentation, batch_size, progress)
         model.objective.to("cpu")
         predictions = predictions_of(model.objective, model.target, prepared, rows, outputs)
         _require_labels(predictions.labelled, manifest, split)
-        content = evaluate_predictions(predictions, by=by, replicates=replicates)
+        content = evaluate_predictions(
+            predictions, by=by, replicates=replicates, training_counts=_training_counts(model), groups=groups
+        )
+        graded = areas_by_grade(predictions, replicates) if is_anomaly(model.target) else None
+        content = content if graded is None else {**content, "by_grade": graded}
         model.to(pick_device(device))
     folder = Path(out) if out is not None else home
     content = {**content, "split": split, "created": now(), "augmentation": augmentation}
     write_json(folder / f"evaluation_{split}.json", content)
     seconds = {"evaluation": time.perf_counter() - started, **_timing(bundle.parent)}
-    report = _report(model, prepared, rows, outputs, masks, content, split, bundle, home, seconds)
+    report = _report(model, prepared, rows, outputs, examples, content, split, bundle, home, seconds)
     return Evaluation(
         content, folder / f"evaluation_{split}.json", write_report(folder / "report.html", report), split, notices
     )
@@ -140,6 +155,13 @@ def _rows(prepared: Prepared, split: str, notices: list[str]) -> Tensor:
     return prepared.rows(split)
 
 
+def _training_counts(model: Model) -> list[int] | None:
+    """Training images per class, as the bundle tells them; None where it does not."""
+    data = model.meta.get("provenance", {}).get("data", {})
+    counts = (data.get("classes") or {}).get("train") or {}
+    return [int(counts[name]) for name in model.target.names] if counts.keys() >= set(model.target.names) else None
+
+
 def _require_labels(labelled: np.ndarray, manifest: Manifest, split: str) -> None:
     if not labelled.any():
         raise DataError(f"no image of the split '{split}' has a label", where=manifest.source, do="add labels")
@@ -152,34 +174,15 @@ def _run(
     augmentation: Augmentation,
     batch_size: int,
     progress: Progress | None,
-) -> tuple[Tensor, np.ndarray]:
-    """Raw outputs ``(n, K)``, or for masks the predicted classes ``(n, H, W)`` uint8."""
-    outputs, masks, done = [], [], 0
+) -> Tensor:
+    """Raw outputs ``(n, K)``."""
+    outputs, done = [], 0
     for batch in prepared.loader(rows, batch_size, sampler="sequential"):
-        out = model.outputs(batch, augmentation)
-        if model.target.kind == "mask":
-            masks.append(model.objective.decode(out).argmax(1).to(torch.uint8).cpu().numpy())
-        else:
-            outputs.append(out.float().cpu())
+        outputs.append(model.outputs(batch, augmentation).float().cpu())
         done += len(batch)
         if progress is not None:
             progress(done, len(rows))
-    return (torch.cat(outputs) if outputs else torch.empty(0)), (np.concatenate(masks) if masks else np.empty(0))
-
-
-def _evaluate_masks(
-    model: Model, prepared: Prepared, rows: Tensor, masks: np.ndarray, by: Sequence[str], replicates: int
-) -> dict[str, Any]:
-    truth = _truth(prepared, rows)
-    size = model.target.size
-    figures = {"dice": segmentation.dice, "iou": segmentation.iou, "hd95": segmentation.hd95}
-    per_image = {name: figure(truth, masks, size) for name, figure in figures.items()}
-    table = prepared.manifest.table.iloc[rows.numpy()]
-    return evaluate_masks(model.target, per_image, patient_codes(table), columns_of(table), by, replicates)
-
-
-def _truth(prepared: Prepared, rows: Tensor) -> np.ndarray:
-    return prepared.images.gather(rows, [MASK])[MASK].numpy()
+    return torch.cat(outputs) if outputs else torch.empty(0)
 
 
 def _report(
@@ -187,7 +190,7 @@ def _report(
     prepared: Prepared,
     rows: Tensor,
     outputs: Tensor,
-    masks: np.ndarray,
+    masks: list[MaskExample],
     content: dict[str, Any],
     split: str,
     bundle: Path,
@@ -196,7 +199,7 @@ def _report(
 ) -> ReportContent:
     provenance = model.meta.get("provenance", {})
     classes = provenance.get("data", {}).get("classes") or None
-    is_mask = model.target.kind == "mask"
+    is_mask = model.target.dense
     recipe_file = home / "recipe.yaml"
     return ReportContent(
         recipe=str(provenance.get("recipe", bundle.name)),
@@ -206,14 +209,25 @@ def _report(
         class_counts=classes,
         thumbnails=[] if is_mask else _thumbnails(model, prepared, rows),
         curves=_curves(bundle.parent / "log" / "metrics.csv"),
+        policy=_policy(bundle),
         mistakes=[] if is_mask or model.target.kind == "findings" else _mistakes(model, prepared, rows, outputs),
-        masks=_mask_examples(prepared, rows, masks, model.target.size) if is_mask else [],
+        masks=masks,
         meter=model.meta.get("meter"),
         timing=seconds,
         versions=versions(),
         recipe_yaml=recipe_file.read_text(encoding="utf-8") if recipe_file.is_file() else None,
         created=content["created"],
     )
+
+
+def _policy(bundle: Path) -> dict[str, Sequence[Any]] | None:
+    """How the search of a bundle's policy went, where there was one."""
+    from scantling.augment.policy.spec import FILE, PolicySpec
+
+    spec = PolicySpec.read(bundle / FILE) if (bundle / FILE).is_file() else None
+    if spec is None or not spec.probabilities or not spec.probabilities.get("operations"):
+        return None
+    return {**spec.probabilities, "names": spec.operations}
 
 
 def _thumbnails(model: Model, prepared: Prepared, rows: Tensor) -> list[tuple[np.ndarray, str]]:
@@ -257,21 +271,6 @@ def _mistakes(model: Model, prepared: Prepared, rows: Tensor, outputs: Tensor) -
             saliency=None if maps is None else maps[n].cpu().numpy(),
         )
         for n, (i, picture) in enumerate(zip(chosen.tolist(), _pictures(prepared, rows[chosen]), strict=True))
-    ]
-
-
-def _mask_examples(prepared: Prepared, rows: Tensor, masks: np.ndarray, size: int) -> list[MaskExample]:
-    """Pictures from the worst to the best Dice, evenly spaced."""
-    truth = _truth(prepared, rows)
-    dice = np.nanmean(
-        np.concatenate([segmentation.dice(truth, masks, size), np.full((len(rows), 1), np.nan)], 1), axis=1
-    )
-    order = np.argsort(np.where(np.isnan(dice), np.inf, dice))
-    chosen = order[np.unique(np.linspace(0, len(order) - 1, min(MASK_EXAMPLES, len(order))).round().astype(int))]
-    pictures = _pictures(prepared, rows[torch.from_numpy(chosen)])
-    return [
-        MaskExample(p, truth[i], masks[i], float(dice[i]), f"row {int(rows[i]) + 2} of the manifest")
-        for i, p in zip(chosen.tolist(), pictures, strict=True)
     ]
 
 

@@ -9,14 +9,17 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from scantling.core.errors import ScantlingError
+from scantling.core.errors import DataError, ScantlingError
 from scantling.core.seams import Inputs
 from scantling.metrics.evaluation import evaluate_predictions
+from scantling.run.anomalies import measure_anomalies
 from scantling.run.bundle import now, save_bundle, versions
 from scantling.run.prepare import Prepared
 from scantling.run.recipe import Recipe, Stage
 from scantling.run.records import predictions_of
 from scantling.run.telling import say
+from scantling.tasks.mask_thresholds import fit_thresholds
+from scantling.tasks.segment import Segment
 
 if TYPE_CHECKING:
     from scantling.run.settings import TrainerSettings
@@ -42,13 +45,19 @@ def finish(
         task.load_kept_state(load_file(best))
     metrics: dict[str, Any] = {"split": "validation", "values": {}}
     if prepared.target.kind in {"grade", "class", "findings"}:
-        rows = prepared.rows("val")
-        outputs = collect_outputs(task, prepared, rows)
-        labels = prepared.labels[rows]
-        if settings.calibrate:
-            task.objective.fit_temperature(outputs, labels)
-        metrics["values"] = _measure(task, prepared, rows, outputs)
-    elif prepared.target.kind == "mask":
+        rows = used_rows(task, prepared, "val")
+        concluded = task.conclude(prepared.loader(rows, 32, sampler="sequential"))
+        if concluded is None:
+            outputs = collect_outputs(task, prepared, rows)
+            labels = prepared.labels[rows]
+            if settings.calibrate:
+                task.objective.fit_temperature(outputs, labels)
+            metrics["values"] = _measure(task, prepared, rows, outputs)
+        else:
+            metrics["values"] = measure_anomalies(task.to("cpu").objective, prepared.target, *concluded)
+    elif prepared.target.dense:
+        if settings.calibrate and isinstance(task, Segment):
+            fit_thresholds(task, prepared.loader(prepared.rows("val"), 1, sampler="sequential"))
         metrics["values"] = _best_row(home / "log" / "metrics.csv", prepared.target.metrics)
     init_args = stage.plain["task"]["init_args"]
     description = {
@@ -80,7 +89,7 @@ def finish(
         description["frozen"] = frozen.to_json()
         frozen.keep()
     about = {"name": recipe.name, **recipe.about}
-    bundle = save_bundle(home / "bundle", task.kept_state(), description, about)
+    bundle = save_bundle(home / "bundle", task.kept_state(), description, about, task.attachments())
     say(progress, f"{stage.name}: {bundle}")
 
 
@@ -96,6 +105,21 @@ def _meter(stage: Stage, task: Task, prepared: Prepared, inputs: Inputs, setting
         parameters = list(task.adapter.parameters())
         learnable = sum(p.numel() for p in parameters if p.requires_grad)
         return {"total": sum(p.numel() for p in parameters), "learnable": learnable}
+
+
+def used_rows(task: Task, prepared: Prepared, split: str) -> Tensor:
+    """Rows of a split that the task trains on, or is validated on.
+
+    Raises:
+        DataError: there is none.
+    """
+    rows = prepared.rows(split)
+    found = rows[task.rows_to_use(prepared.labels[rows])]
+    if not len(found):
+        raise DataError(
+            f"no image of the split '{split}' can be used", where=prepared.manifest.source, do="give normal images"
+        )
+    return found
 
 
 @torch.inference_mode()
@@ -138,7 +162,9 @@ def _objective_description(task: Task, init_args: Mapping[str, Any]) -> dict[str
     given = init_args.get("objective")
     if given:
         return {"class_path": given["class_path"], "init_args": given.get("init_args") or {}}
-    return {"class_path": task.target.objective, "init_args": {}}
+    own = type(task.objective)
+    default = task.target.objective if task.given_objective is None else f"{own.__module__}.{own.__qualname__}"
+    return {"class_path": default, "init_args": {}}
 
 
 def _best_row(path: Path, names: Sequence[str]) -> dict[str, Any]:

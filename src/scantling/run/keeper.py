@@ -92,7 +92,8 @@ class Keeper(Checkpoint):
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Add a row to the table of epochs, write a checkpoint, and stop where patience has run out."""
         figures = {k: float(v) for k, v in trainer.callback_metrics.items()}
-        rate = trainer.optimizers[0].param_groups[0]["lr"]
+        groups = [group for optimizer in trainer.optimizers for group in optimizer.param_groups]
+        rate = groups[0]["lr"] if groups else 0.0
         row = {"epoch": trainer.current_epoch + 1, "step": trainer.global_step, **figures, "lr": float(rate)}
         self.rows = [r for r in self.rows if r["epoch"] < row["epoch"]]
         self.rows.append({**row, "seconds": round(time.monotonic() - self._started, 3)})
@@ -110,7 +111,7 @@ class Keeper(Checkpoint):
         """
         part = self.last.with_suffix(".part")
         parameters = [p for p in trainer.lightning_module.parameters() if p.requires_grad]
-        if not bool(torch.stack([torch.isfinite(p).all() for p in parameters]).all()):
+        if parameters and not bool(torch.stack([torch.isfinite(p).all() for p in parameters]).all()):
             raise TrainingError(
                 "a weight became infinite or no number",
                 where=f"epoch {trainer.current_epoch + 1}",

@@ -15,8 +15,9 @@ from scantling.data.fellows import fellow_rows
 from scantling.data.manifest import Manifest, split_part
 from scantling.data.readers import count_frames, is_image
 from scantling.data.references import Source, references, stamp
+from scantling.data.volumes import expanded
 
-RESULTS = ("saliency", "masks", "overlays")
+RESULTS = ("saliency", "masks", "overlays", "uncertainty", "deviation")
 """Folders of pictures that a prediction writes: never read as its input."""
 
 _SINGLE = (".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".pgm")
@@ -77,6 +78,13 @@ def list_images(images: Images, out: Path | None = None, split: str | None = Non
             if any(Path(os.path.abspath(one.source.path)).is_relative_to(place) for place in places):
                 raise DataError("lies among the results", where=one.source.path, do="choose another folder for them")
     return found
+
+
+def with_slices(images: Images) -> Images:
+    """A manifest whose rows of whole volumes are rows of their slices; anything else as it is."""
+    if isinstance(images, (str, Path)) and Path(images).suffix.lower() in {".csv", ".parquet"}:
+        images = Manifest.read(images)
+    return expanded(images) if isinstance(images, Manifest) else images
 
 
 def _below(folder: Path, out: Path | None) -> Iterable[Path]:

@@ -136,7 +136,7 @@ def meter_parts(
     outputs = objective.outputs_for(target)
     side = getattr(task, "patch_size", None)
     size = inputs.size if side is None else (min(side, inputs.size[0]), min(side, inputs.size[1]))
-    images = batch * getattr(task, "patches", 1)
+    images = batch * getattr(task, "patches", 1) * getattr(task, "views_per_image", 1)
     share = 0.0
 
     def build() -> nn.Module:
@@ -185,7 +185,7 @@ class _Plan:
     def reference(self) -> Reference | None:
         """What full fine-tuning is compared with it, where there is such a thing."""
         backbone = self.settings.get("backbone")
-        if backbone is None or self.target.kind == "mask":
+        if backbone is None or self.target.dense:
             return None
         size = self.settings.get("frozen_size") or self.inputs.size
         pair = (size, size) if isinstance(size, int) else (size[0], size[1])
@@ -207,6 +207,9 @@ class _Plan:
         with torch.device("meta"):
             views = self.kind.views(self.settings, self.inputs)
         task, precision = self.built.task, self.built.trainer.precision
+        if task.given_objective is not None and self.target.kind in {"grade", "class"}:
+            # Losses that follow class counts need some; which ones does not change the cost.
+            task.given_objective.configure(self.target, torch.ones(self.target.size))
         return meter_parts(
             factory, self.kind.wants, task.given_objective, self.target, self.inputs, self.images, task, precision,
             device, attention, views,
@@ -280,7 +283,7 @@ def example(
 ) -> dict[str, Tensor]:
     """A batch of the right shapes, all zeros, as an adapter gets it; of stored mirrored forms it gets one."""
     fields = {IMAGE: torch.zeros(images, channels, *size), INDEX: torch.zeros(images, dtype=torch.int64)}
-    if target.kind == "mask":
+    if target.dense:
         fields[MASK] = torch.zeros(images, *size, dtype=torch.int64)
     elif target.kind == "findings":
         fields[LABEL] = torch.zeros(images, target.size)

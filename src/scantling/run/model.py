@@ -2,30 +2,43 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
-from scantling.core.batch import IMAGE, IMAGES, as_float
-from scantling.core.build import construct, import_object
-from scantling.core.bundle import find_bundle, put_learned, read_bundle
-from scantling.core.errors import BundleError, DataError, RecipeError, TrainingError, nearest
-from scantling.core.seams import Adapter, Inputs, Objective
+from scantling.core.batch import IMAGE, as_float
+from scantling.core.errors import BundleError, DataError, RecipeError, TrainingError
+from scantling.core.seams import Adapter, Objective
 from scantling.core.seams import View as Look
-from scantling.core.target import Target, make_target
+from scantling.core.target import Target
 from scantling.data.preprocess import Preprocess
+from scantling.nets.trained import load_network
+from scantling.run.views import Augmentation, views_of
+from scantling.tasks.objectives.masks import MaskObjective
 
 if TYPE_CHECKING:
     import numpy as np
     from tensordict import TensorDict
 
-Augmentation = Literal["none", "flips", "rotations"]
+
+@dataclass
+class Segmented:
+    """Probabilities of masks, and how sure the model is of them.
+
+    Args:
+        probabilities: ``(B, K, H, W)``, averaged over test-time augmentations.
+        entropy: of the averaged probabilities, ``(B, H, W)`` in [0, 1]: 0 certain, 1 as undecided as can be.
+        deviation: standard deviation of the probability over the augmentations, largest of all outputs, ``(B, H, W)``
+            in [0, 0.5]; None without augmentation.
+    """
+
+    probabilities: Tensor
+    entropy: Tensor
+    deviation: Tensor | None
 
 
 @dataclass
@@ -86,22 +99,58 @@ class Model(nn.Module):
         """Raw outputs ``(B, outputs)`` of a batch of uint8 or float images, averaged over test-time augmentations.
 
         Raises:
-            RecipeError: an unknown augmentation.
+            RecipeError: an unknown augmentation, or any where masks are predicted (see :meth:`segment`).
         """
-        check_augmentation(augmentation)
+        if self.target.dense and augmentation != "none":
+            raise RecipeError("outputs of masks are not averaged, their probabilities are", do="call segment()")
         batch = as_float(batch.to(self.device))
-        square = batch[IMAGE].shape[-2] == batch[IMAGE].shape[-1]
-        views = [v for v in VIEWS[augmentation] if square or not v.quarter]
+        height, width = batch[IMAGE].shape[-2:]
+        views = views_of(augmentation, height == width, masks=False)
         total = self._outputs(batch)
         for view in views[1:]:
-            found = self._outputs(view.of(batch))
-            total = total + (view.undone(found) if self.target.kind == "mask" else found)
+            total = total + self._outputs(view.of(batch))
         return total / len(views)
+
+    @torch.inference_mode()
+    def segment(self, batch: TensorDict, augmentation: Augmentation = "none") -> Segmented:
+        """Probabilities of masks of a batch of uint8 or float images, averaged over test-time augmentations.
+
+        Raises:
+            RecipeError: an unknown augmentation.
+        """
+        batch = as_float(batch.to(self.device))
+        height, width = batch[IMAGE].shape[-2:]
+        views = views_of(augmentation, height == width, masks=True)
+        total: Tensor | None = None
+        squares: Tensor | None = None
+        for view in views:
+            seen = self.objective.decode(self._outputs(view.of(batch)))
+            found = view.undone(seen, (height, width))
+            total = found if total is None else total + found
+            squares = found**2 if squares is None else squares + found**2
+        assert total is not None and squares is not None
+        mean = total / len(views)
+        spread = (squares / len(views) - mean**2).clamp(min=0).sqrt().amax(1) if len(views) > 1 else None
+        return Segmented(mean, self.masks.entropy(mean), spread)
+
+    @property
+    def masks(self) -> MaskObjective:
+        """The objective of a model that predicts masks.
+
+        Raises:
+            BundleError: it predicts something else, or its objective does not say which pixels belong to what.
+        """
+        if not isinstance(self.objective, MaskObjective):
+            name = type(self.objective).__name__
+            raise BundleError(f"its objective {name} draws no masks", where="objective", do="use a model that does")
+        return self.objective
 
     @torch.inference_mode()
     def decide(self, outputs: Tensor) -> Result:
         """Probabilities, severities and names from raw outputs."""
         probabilities = self.objective.decode(outputs)
+        if self.target.dense:
+            return self._drawn(probabilities)
         return Result(probabilities, self.objective.score(outputs), self.target.decode(probabilities.cpu().numpy()))
 
     def predict(
@@ -124,12 +173,12 @@ class Model(nn.Module):
         if isinstance(images, (str, Path)):
             images = [images]
         if isinstance(images, Sequence):
-            return self.decide(self.outputs(self.read(images), augmentation))
+            return self._decided(self.read(images), augmentation)
         if self.looks:
             sizes = ", ".join(" x ".join(map(str, look.size)) for look in self.looks)
             raise DataError(f"the network looks at every image again at {sizes} pixels", do="give paths of image files")
         pixels = torch.as_tensor(images)
-        return self.decide(self.outputs(TensorDict({IMAGE: pixels}, batch_size=[len(pixels)]), augmentation))
+        return self._decided(TensorDict({IMAGE: pixels}, batch_size=[len(pixels)]), augmentation)
 
     def read(self, paths: Sequence[str | Path]) -> TensorDict:
         """Image files as a batch: ``image`` uint8 ``(B, C, H, W)``, preprocessed as in training, and further looks.
@@ -155,8 +204,21 @@ class Model(nn.Module):
         """How a file becomes each field of pixels that the network reads."""
         return {IMAGE: self.preprocess} | {k.field: replace(self.preprocess, size=k.size) for k in self.looks}
 
+    def _decided(self, batch: TensorDict, augmentation: Augmentation) -> Result:
+        if self.target.dense:
+            return self._drawn(self.segment(batch, augmentation).probabilities)
+        return self.decide(self.outputs(batch, augmentation))
+
+    def _drawn(self, probabilities: Tensor) -> Result:
+        """Masks, named by the structures that are in them."""
+        there = self.masks.called(probabilities).flatten(2).any(2).cpu().tolist()
+        names = self.target.structures
+        return Result(
+            probabilities, None, ["|".join(n for n, is_ in zip(names, row, strict=True) if is_) for row in there]
+        )
+
     def _outputs(self, batch: TensorDict) -> Tensor:
-        if self.target.kind != "mask":
+        if not self.target.dense:
             return self.adapter(batch)
         from scantling.tasks.windows import slide
 
@@ -181,29 +243,12 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> Model:
         TrainingError: no such device.
     """
     place = pick_device(device)
-    files = read_bundle(find_bundle(path))
-    meta = files.meta
+    found = load_network(path, place)
     try:
-        target = make_target(meta["target"]["kind"], meta["target"]["names"])
-        sizes: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in meta["inputs"].items()}
-        objective = construct(meta["objective"], Objective)
-        objective.configure(target)
-        inputs = Inputs(**sizes)
-        description = _own_weights(meta["adapter"], meta.get("frozen"))
-        looks = import_object(description["class_path"], Adapter).views(description["init_args"], inputs)
-        # A frozen network is shared by all models on a device; made there, its tensors need no copy.
-        with nullcontext() if place.type == "cpu" else place:
-            adapter = construct(description, Adapter, objective.outputs_for(target), inputs)
-        preprocess = Preprocess.from_json(meta["preprocess"])
-        objective.temperature = float(meta.get("temperature") or 1.0)
+        preprocess = Preprocess.from_json(found.meta["preprocess"])
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise BundleError(f"its description is incomplete ({error})", where=files.path, do="train it again") from error
-    try:
-        put_learned(adapter, objective, files.state)
-    except RuntimeError as error:
-        first = str(error).strip().splitlines()[1 if "\n" in str(error) else 0].strip()
-        raise BundleError(f"its tensors do not fit ({first})", where=files.path, do="train it again") from error
-    return Model(adapter, objective, target, preprocess, meta, looks).to(place)
+        raise BundleError(f"its description is incomplete ({error})", where=found.path, do="train it again") from error
+    return Model(found.adapter, found.objective, found.target, preprocess, found.meta, found.looks).to(place)
 
 
 def pick_device(name: str | torch.device) -> torch.device:
@@ -220,54 +265,3 @@ def pick_device(name: str | torch.device) -> torch.device:
     except (RuntimeError, AssertionError) as error:
         raise TrainingError(f"no device '{name}' here", do="use auto or cpu") from error
     return device
-
-
-def check_augmentation(name: str) -> None:
-    """Raise a RecipeError for a test-time augmentation that does not exist."""
-    if name not in VIEWS:
-        raise RecipeError(f"no augmentation '{name}'{nearest(name, VIEWS)}", do=f"use one of {', '.join(VIEWS)}")
-
-
-def _own_weights(description: dict[str, Any], below: dict[str, str] | None) -> dict[str, Any]:
-    """The adapter's description with no other source of weights than the bundle, and the frozen network below it."""
-    found = import_object(description["class_path"], Adapter)
-    settings = dict(description.get("init_args") or {})
-    weights = "none" if below is None else f"frozen:{below['hash']}:{below['source']}"
-    own = {"weights": weights, "encoder": "none"}
-    known = inspect.signature(found).parameters
-    return {**description, "init_args": settings | {name: own[name] for name in own if name in known}}
-
-
-@dataclass(frozen=True)
-class View:
-    """A turned or mirrored look at a batch: mirrored where wanted, then turned by so many quarters."""
-
-    turns: int
-    mirror: bool
-
-    @property
-    def quarter(self) -> bool:
-        """Whether height and width change places."""
-        return self.turns % 2 == 1
-
-    def of(self, batch: TensorDict) -> TensorDict:
-        """The batch with all its images seen so."""
-        batch = batch.clone(recurse=False)
-        for field in IMAGES:
-            images = batch.get(field, None)
-            if images is not None:
-                batch[field] = torch.rot90(images.flip(-1) if self.mirror else images, self.turns, (-2, -1))
-        return batch
-
-    def undone(self, maps: Tensor) -> Tensor:
-        """Maps ``(B, K, H, W)`` of the view, put back in place."""
-        back = torch.rot90(maps, -self.turns, (-2, -1))
-        return back.flip(-1) if self.mirror else back
-
-
-VIEWS: dict[str, list[View]] = {
-    "none": [View(0, False)],
-    "flips": [View(turns, mirror) for turns in (0, 2) for mirror in (False, True)],
-    "rotations": [View(turns, mirror) for turns in range(4) for mirror in (False, True)],
-}
-"""Test-time augmentations; the first view of each is the image as it is."""

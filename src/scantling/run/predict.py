@@ -12,19 +12,23 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from PIL import Image
 from torch import Tensor
 
+from scantling.core.anomaly import AnomalyAdapter
 from scantling.core.batch import FELLOW_IMAGE, FELLOW_PRESENT, IMAGE
 from scantling.core.bundle import META, WEIGHTS, find_bundle
 from scantling.core.errors import BundleError, DataError, RecipeError
 from scantling.core.files import writing
 from scantling.run.journal import Journal
-from scantling.run.listing import Images, Listed, list_images
-from scantling.run.model import Augmentation, Model, Result, check_augmentation, load
+from scantling.run.listing import Images, Listed, list_images, with_slices
+from scantling.run.mask_files import MaskFormat, write_png
+from scantling.run.model import Model, Result, load
+from scantling.run.predict_masks import MaskWriter
 from scantling.run.reading import Seen, as_batch, read_batches
-from scantling.run.report_pictures import as_colour, with_mask
+from scantling.run.report_pictures import as_colour
 from scantling.run.saliency import explained, overlay
+from scantling.run.views import Augmentation, check_augmentation
+from scantling.tasks.objectives.anomaly import AnomalyScore
 
 TABLE = "predictions.csv"
 Progress = Callable[[int, int], None]
@@ -40,8 +44,10 @@ class Prediction:
         failures: images that could not be read.
         table: one row an image, in the order of the input: ``image``, ``frame`` where a file has several,
             ``prediction``, ``score`` (continuous severity), ``distance_to_threshold`` (of the score, for grades cut by
-            thresholds: small means that the grade hung by a thread), ``p_<name>`` for every grade, class or finding;
-            for masks ``share_<name>`` of the image's pixels and ``mask``, the mask's file; ``error``.
+            thresholds: small means that the grade hung by a thread), ``normal_quantile`` (share of held-out normal
+            images with a lower anomaly score), ``p_<name>`` for every grade, class or finding; for masks
+            ``uncertainty`` (mean entropy, in [0, 1]), ``share_<name>`` of the image's pixels and ``mask``, the mask's
+            file, or ``mask:<structure>`` where structures may overlap; ``error``.
     """
 
     path: Path | None
@@ -62,11 +68,15 @@ def predict(
     split: str | None = None,
     workers: int = 0,
     progress: Progress | None = None,
+    mask_format: MaskFormat = "auto",
+    uncertainty: bool = False,
 ) -> Prediction:
     """Predict images, and write a table and pictures.
 
-    In ``out`` come ``predictions.csv``; ``saliency/<image>.png``, where the network looked, laid over what it saw; for
-    masks ``masks/<image>.png`` at the size of the original (class numbers; of two classes 0 and 255) and
+    In ``out`` come ``predictions.csv``; ``saliency/<image>.png``, where the network looked, laid over what it saw; of
+    anomaly detectors ``heat/<image>.png``, the heat map in 255 levels at the size that the network saw; for
+    masks ``masks/<image>.png`` at the size of the original (class numbers; of two classes 0 and 255; of structures that
+    may overlap ``masks/<image>.<structure>.png``), of a NIfTI volume ``masks/<volume>.nii.gz`` with its affine, and
     ``overlays/<image>.png``. A prediction that was stopped goes on where it was when it is asked for again with the
     same bundle, images and options. An image that cannot be read does not stop the others.
 
@@ -76,11 +86,15 @@ def predict(
         out: folder of the results; left out, nothing is written, and images that cannot be read raise no error.
         batch_size: images at once, from 1.
         device: ``auto``, ``cpu``, ``cuda`` ...
-        augmentation: average over flips, or over flips and quarter turns.
+        augmentation: average over flips, over flips and quarter turns, or, for masks, over flips and scales.
         saliency: write saliency maps, or the overlays of masks.
         split: of a manifest; left out, all rows.
         workers: threads that read images ahead of the network; 0 for one a core.
         progress: called with the images done and all images.
+        mask_format: of masks: auto (NIfTI for the volumes that are NIfTI, PNG for all others), png (one an image or
+            slice), or dicom (a DICOM segmentation for each DICOM file or series).
+        uncertainty: of masks: write ``uncertainty/<image>.png``, the entropy of the probabilities (0 certain, 255
+            undecided), and with an augmentation ``deviation/<image>.png``, twice their standard deviation.
 
     Raises:
         DataError: no image, or, after everything was written, images that could not be read.
@@ -96,28 +110,37 @@ def predict(
         raise BundleError(f"its network reads {', '.join(strange)}", where=bundle, do="use a model that reads images")
     pairs = FELLOW_IMAGE in model.adapter.wants
     folder = None if out is None else Path(out)
+    if model.target.dense:
+        images = with_slices(images)
     listed = list_images(images, folder, split, pairs)
-    key = _key(find_bundle(bundle), [augmentation, saliency, *listed])
+    key = _key(find_bundle(bundle), [augmentation, saliency, mask_format, uncertainty, *listed])
     journal = Journal(None if folder is None else folder / f".{TABLE}.part", key)
     failures: dict[int, dict[str, Any]] = {}
     threads = workers or os.cpu_count() or 1
-    job = _Job(model, folder, listed, augmentation, saliency, pairs, threads)
+    masks = None
+    if model.target.dense:
+        masks = MaskWriter(model, folder, listed, mask_format, saliency, uncertainty, key, threads)
+    job = _Job(model, folder, listed, augmentation, saliency, pairs, threads, masks)
     left = [number for number in range(len(listed)) if number not in journal.rows]
     looks = {name: way for name, way in model.ways().items() if name != IMAGE}
     for seen, failed in read_batches(
-        listed, left, model.preprocess, batch_size, threads, placements=model.target.kind == "mask", looks=looks
+        listed, left, model.preprocess, batch_size, threads, placements=model.target.dense, looks=looks
     ):
         failures |= {number: {"error": reason} for number, reason in failed.items()}
         journal.add(job.rows(seen) if seen else {})
         if progress is not None:
             progress(len(journal.rows) + len(failures), len(listed))
     table = _table(model, listed, {**journal.rows, **failures})
+    if masks is not None:
+        masks.finish(journal.rows)
     if folder is None:
         return Prediction(None, len(listed), len(failures), table)
     path = folder / TABLE
     with writing(path) as part:
         table.to_csv(part, index=False, lineterminator="\n", float_format="%.6g")
     journal.remove()
+    if masks is not None:
+        masks.clear()
     if failures:
         what = f"{len(failures)} of {len(listed)} images could not be read"
         raise DataError(what, where=path, do="see its column 'error'")
@@ -135,18 +158,21 @@ class _Job:
     saliency: bool
     pairs: bool
     threads: int
+    masks: MaskWriter | None = None
 
     def rows(self, seen: Sequence[Seen]) -> dict[int, dict[str, Any]]:
         """Predict a batch, write its pictures, and give its rows of the table."""
         batch = as_batch(seen, self.pairs)
-        mask, explain = self.model.target.kind == "mask", self.folder is not None and self.saliency
-        heat = explained(self.model, batch) if explain and not mask else None
+        if self.masks is not None:
+            rows = self.masks.rows(seen, self.model.segment(batch, self.augmentation))
+            return {one.number: row for one, row in zip(seen, rows, strict=True)}
+        explain = self.folder is not None and self.saliency
+        heat = explained(self.model, batch) if explain else None
         if heat is not None and self.augmentation == "none":
             outputs = heat[1]
         else:
             outputs = self.model.outputs(batch, self.augmentation)
-        result = self.model.decide(outputs)
-        found = self._each(self._mask_row, seen, result.probabilities) if mask else self._rows(result)
+        found = self._rows(self.model.decide(outputs))
         if heat is not None:
             self._each(self._draw, seen, heat[0].cpu().numpy())
         return {one.number: row for one, row in zip(seen, found, strict=True)}
@@ -164,6 +190,8 @@ class _Job:
             if isinstance(cuts, Tensor) and len(cuts):
                 distances = (result.scores[:, None] - cuts).abs().amin(1)
                 extra["distance_to_threshold"] = distances.double().cpu().numpy()
+            if isinstance(self.model.objective, AnomalyScore):
+                extra["normal_quantile"] = self.model.objective.normal_quantile(result.scores).double().cpu().numpy()
             columns = extra | columns
         return [
             {"prediction": label, **{name: float(column[row]) for name, column in columns.items()}}
@@ -172,29 +200,14 @@ class _Job:
 
     def _draw(self, seen: Seen, heat: np.ndarray) -> None:
         self._write("saliency", seen, overlay(as_colour(_pixels(seen)), heat))
-
-    def _mask_row(self, seen: Seen, probabilities: Tensor) -> dict[str, Any]:
-        assert seen.placement is not None
-        names = self.model.target.names
-        classes = seen.placement.classes(probabilities)
-        shares = np.bincount(classes.ravel(), minlength=len(names)) / classes.size
-        row = {
-            "prediction": "|".join(n for n, share in list(zip(names, shares, strict=True))[1:] if share > 0),
-            **{f"share_{n}": float(share) for n, share in zip(names, shares, strict=True)},
-        }
-        if self.folder is None:
-            return row
-        if self.saliency:
-            seen_classes = probabilities.argmax(0).cpu().numpy()
-            self._write("overlays", seen, with_mask(_pixels(seen), seen_classes))
-        return {**row, "mask": self._write("masks", seen, classes * np.uint8(255) if len(names) == 2 else classes)}
+        if isinstance(self.model.adapter, AnomalyAdapter):
+            self._write("heat", seen, np.round(255 * heat).astype(np.uint8))
 
     def _write(self, kind: str, seen: Seen, pixels: np.ndarray) -> str:
         """Write a PNG and give its path in the folder of the results."""
         assert self.folder is not None
         name = f"{kind}/{self.listed[seen.number].picture}.png"
-        with writing(self.folder / name) as part:
-            Image.fromarray(pixels).save(part, "PNG", compress_level=4)
+        write_png(self.folder / name, pixels)
         return name
 
 
@@ -204,11 +217,12 @@ def _pixels(seen: Seen) -> np.ndarray:
 
 def _table(model: Model, listed: Sequence[Listed], rows: dict[int, dict[str, Any]]) -> pd.DataFrame:
     """All rows in the order of the input, with the same columns whichever images failed."""
-    prefix = "share_" if model.target.kind == "mask" else "p_"
+    prefix = "share_" if model.target.dense else "p_"
     wanted = [f"{prefix}{name}" for name in model.target.names]
     known = {name for row in rows.values() for name in row} | set(wanted)
-    extra = [name for name in ("score", "distance_to_threshold") if name in known]
-    columns = ["prediction", *extra, *wanted, *(["mask"] if "mask" in known else []), "error"]
+    extra = [name for name in ("score", "distance_to_threshold", "normal_quantile", "uncertainty") if name in known]
+    masks = [name for name in ("mask", *(f"mask:{n}" for n in model.target.structures)) if name in known]
+    columns = ["prediction", *extra, *wanted, *masks, "error"]
     table = pd.DataFrame([rows[number] for number in range(len(listed))], columns=columns)
     frames = [one.source.frame for one in listed]
     if any(frame is not None for frame in frames):

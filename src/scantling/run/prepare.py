@@ -15,12 +15,14 @@ from scantling.core.batch import FELLOW_IMAGE, IMAGE
 from scantling.core.errors import DataError
 from scantling.core.seams import Inputs
 from scantling.core.target import Target, parse_target
+from scantling.data.anomaly import is_anomaly, with_anomaly_labels
 from scantling.data.fellows import fellow_rows
 from scantling.data.loader import Loader
 from scantling.data.manifest import Manifest
 from scantling.data.preprocess import Preprocess
 from scantling.data.settings import DataSettings, fixed_inputs
 from scantling.data.store import open_images
+from scantling.data.volumes import expanded
 
 if TYPE_CHECKING:
     from scantling.data.images import ImageSource
@@ -106,8 +108,14 @@ def prepare(
     if target is None:
         target = parse_target(settings.target, manifest.table) if settings.target else manifest.target
         own = manifest.target
-        if settings.target and ":" not in settings.target and own.kind == target.kind:
+        alike = own.kind == target.kind or (own.dense and target.dense)
+        if settings.target and ":" not in settings.target and alike:
             target = own
+    if is_anomaly(target):
+        manifest = with_anomaly_labels(manifest)
+    if target.dense:
+        # The files of masks are read by what the manifest says of them, and every slice of a volume is an image.
+        manifest = expanded(manifest.with_table(manifest.table.assign(target=target.spec)))
     labels = torch.from_numpy(target.encode(manifest.table))
     preprocess = preprocess_of(settings)
     workers = settings.workers or os.cpu_count() or 1

@@ -8,7 +8,7 @@ import json
 import re
 import typing
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, is_dataclass
+from dataclasses import dataclass, field, is_dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,14 +16,16 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from scantling.core.build import import_object
-from scantling.core.errors import RecipeError, nearest
+from scantling.core.errors import RecipeError, ScantlingError, nearest
 from scantling.data.settings import DataSettings
+from scantling.run.policies import takes_policy, written_out
 from scantling.run.settings import TrainerSettings
 
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser, Namespace
 
 ABOUT = ("summary", "paper", "task_name")
+OPTIONS = "options"
 SECTIONS = ("task", "data", "trainer", "monitor")
 SINGLE_STAGE = "train"
 STAGE_REFERENCE = "stage:"
@@ -54,6 +56,12 @@ class Stage:
         try:
             return self.parser.instantiate(self.parsed)
         except (TypeError, ValueError) as error:
+            # The parser wraps what a class says into words about types.
+            said: BaseException | None = error
+            while said is not None:
+                if isinstance(said, ScantlingError):
+                    raise said from None
+                said = said.__cause__ or said.__context__
             raise RecipeError(str(error).splitlines()[0], where=self.name, do="change the setting") from error
 
 
@@ -65,15 +73,20 @@ class Recipe:
         name: of the recipe.
         about: summary and paper.
         stages: in order.
+        options: short names of its own for dotted keys: ``{"lesion": "task.synthesizer.lesion"}`` makes ``--lesion`` an
+            option.
     """
 
     name: str
     about: dict[str, str]
     stages: list[Stage]
+    options: dict[str, str] = field(default_factory=dict)
 
     def to_yaml(self) -> str:
         """The resolved recipe: every default spelled out, readable again by :func:`read`."""
         content: dict[str, Any] = {"name": self.name, **self.about}
+        if self.options:
+            content[OPTIONS] = self.options
         if len(self.stages) == 1 and self.stages[0].name == SINGLE_STAGE:
             content.update(self.stages[0].plain)
         else:
@@ -118,20 +131,39 @@ def resolve(name: str | Path, overrides: Sequence[str] | Mapping[str, Any] = ())
         name: of a recipe of the package, or a YAML file.
         overrides: as on the command line (``["--data.batch_size", "8"]``), or ``{"data.batch_size": 8}``. In a recipe
             of several stages, keys begin with ``stages.<name>.``; ``data``, ``trainer`` and ``monitor`` alone mean all.
+            The recipe's own ``options`` are short for such keys.
 
     Raises:
         RecipeError: an unknown key (with the nearest right one), a value of the wrong type, or a missing part.
     """
     title, content = read(name)
     about = {k: str(content.pop(k)).strip() for k in ABOUT if k in content}
+    short = short_options(title, content)
     sections = _stages(title, content)
-    arguments = _as_pairs(overrides)
+    arguments = [(short.get(key, key), value) for key, value in _as_pairs(overrides)]
     stages = []
     for stage, plain in sections.items():
         parser = _parser(f"{title}, stage {stage}" if len(sections) > 1 else title)
         own = _changes_of(stage, arguments, several=len(sections) > 1, names=list(sections))
         stages.append(_checked(stage, plain, parser, own))
-    return Recipe(title, about, stages)
+    return Recipe(title, about, stages, short)
+
+
+def short_options(title: str, content: dict[str, Any]) -> dict[str, str]:
+    """Take the short names of dotted keys out of a recipe's content.
+
+    Raises:
+        RecipeError: no mapping from names to dotted keys.
+    """
+    found = content.pop(OPTIONS, None) or {}
+    if not isinstance(found, dict) or not all(
+        re.fullmatch(r"[a-z][a-z0-9-]*", str(name)) and str(key).partition(".")[0] in (*SECTIONS, "stages")
+        for name, key in found.items()
+    ):
+        raise RecipeError(
+            "'options' must map short names to dotted keys", where=title, do="write lesion: task.synthesizer.lesion"
+        )
+    return {str(name): str(key) for name, key in found.items()}
 
 
 def refer(stage: Stage, folders: Mapping[str, Path]) -> Stage:
@@ -265,6 +297,8 @@ def _check_settings(settings: Any, kind: type, where: str) -> None:
     for name, value in settings.items():
         if isinstance(value, (int, float)) and str(value) in typing.get_args(types.get(name)):
             settings[name] = str(value)
+        if takes_policy(types.get(name)):
+            settings[name] = value = written_out(value, STAGE_REFERENCE)
         _check_class(value, f"{where}.{name}")
         inner = _dataclass_in(types.get(name))
         if inner is not None and isinstance(value, dict):
@@ -351,8 +385,11 @@ def override(plain: dict[str, Any], key: str, value: str) -> None:
         )
     kinds: dict[str, type | None] = {"data": DataSettings, "trainer": TrainerSettings}
     holder, name, kind = plain, section, kinds.get(section)
+    hint: Any = None
     for part in parts:
         found = holder.get(name)
+        if takes_policy(hint):
+            found = holder[name] = written_out(found, STAGE_REFERENCE)
         if isinstance(found, dict) and "class_path" in found:
             kind = import_object(found["class_path"])
             found = found.setdefault("init_args", {})

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from scantling.run.prepare import Prepared
 
-PRIVATE = ("image", "mask", "label", "target", "text", "patient", "frame", "split")
+PRIVATE = ("image", "mask", "roi", "label", "target", "text", "patient", "frame", "split")
 """Columns that are not tabulated by: they name a file, a patient, or what is predicted."""
 
 
@@ -43,5 +43,5 @@ def patient_codes(table: pd.DataFrame) -> np.ndarray | None:
 
 def columns_of(table: pd.DataFrame) -> dict[str, np.ndarray]:
     """Other columns as text, ``unknown`` where empty."""
-    names = [c for c in table.columns if c not in PRIVATE and not str(c).startswith("label:")]
+    names = [c for c in table.columns if c not in PRIVATE and not str(c).startswith(("label:", "mask:"))]
     return {c: table[c].astype("string").fillna("unknown").to_numpy(dtype=str) for c in names}

@@ -68,6 +68,7 @@ def _page(content: ReportContent) -> str:
         facts=report_sections.fact_cards(content),
         confusion=report_sections.confusion_rows(content.evaluation),
         questions=report_sections.question_sections(content.evaluation),
+        frequency=(content.evaluation or {}).get("frequency", []),
         class_columns=report_sections.class_columns(content.evaluation),
         charts={name: Markup(svg) for name, svg in _charts(content).items()},
         sheets=report_sections.thumbnail_sheets(content.thumbnails),
@@ -100,6 +101,12 @@ def _charts(content: ReportContent) -> dict[str, str]:
     if measured:
         legends = {n: title_of(n.removeprefix("val_")) for n in measured}
         out["progress"] = report_charts.training_curves(curves, legends, "Validation metrics", measured[0])
+    if content.policy:
+        operations, magnitudes = content.policy["operations"], content.policy["magnitudes"]
+        titles = [title_of(str(name)) for name in content.policy["names"]]
+        out["operations"] = report_charts.shares(operations, titles, "Operations of the policy")
+        levels = [f"magnitude {i}" for i in range(len(magnitudes[0]))]
+        out["magnitudes"] = report_charts.shares(magnitudes, levels, "Magnitudes of the policy")
     if not content.evaluation:
         return out
     calibration = content.evaluation.get("calibration")

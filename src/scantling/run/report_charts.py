@@ -123,6 +123,32 @@ def training_curves(curves: Mapping[str, np.ndarray], names: Mapping[str, str], 
     return out[0]
 
 
+def shares(rows: Sequence[Sequence[float]], names: Sequence[str], label: str) -> str:
+    """How a search's probabilities moved: one line a choice, the most probable at the end in colour.
+
+    Args:
+        rows: probabilities, one row an epoch, the first before the search.
+        names: of the columns.
+        label: what they are, for those who cannot see the chart.
+    """
+    values = np.asarray(rows, dtype=float)
+    order = np.argsort(-values[-1], kind="stable")
+    coloured = order[: SERIES - 2]
+    told = ", ".join(f"{names[i]} {values[-1, i]:.2f}" for i in order)
+    with _chart(f"{label} by epoch of the search, at the end: {told}") as ((axes,), out):
+        for i in order[len(coloured) :]:
+            axes.plot(values[:, i], color=_INK, linewidth=0.7, alpha=0.5)
+        for colour, i in enumerate(coloured):
+            axes.plot(values[:, i], color=_SERIES[colour], label=f"{names[i]} {values[-1, i]:.2f}")
+        axes.margins(x=0.02, y=0.12)
+        axes.set_ylim(bottom=0)
+        axes.set_xlabel("epoch of the search")
+        axes.set_ylabel("probability")
+        axes.locator_params(axis="x", integer=True)
+        _legend_above(axes)
+    return out[0]
+
+
 def reliability(calibration: Mapping[str, Any]) -> str:
     """Observed frequency against probability, with the number of predictions in each bin below.
 

@@ -64,6 +64,8 @@ class ReportContent:
         class_counts: ``{split: {class: images}}``.
         thumbnails: images uint8 with captions; those of one caption (the class) are shown together.
         curves: the training log, columns as in ``metrics.csv`` with ``epoch``: a table or a mapping of columns.
+        policy: how the probabilities of a search moved: ``operations`` and ``magnitudes``, a row an epoch each, and the
+            ``names`` of the operations.
         mistakes: worst first.
         masks: examples of a segmentation.
         meter: of what is told: ``learnable``, ``parameters`` (or ``total``), ``peak_bytes``, ``activation_bytes``,
@@ -83,6 +85,7 @@ class ReportContent:
     class_counts: Mapping[str, Mapping[str, int]] | None = None
     thumbnails: Sequence[tuple[np.ndarray, str]] = ()
     curves: pd.DataFrame | Mapping[str, Sequence[float]] | None = None
+    policy: Mapping[str, Sequence[Any]] | None = None
     mistakes: Sequence[Mistake] = ()
     masks: Sequence[MaskExample] = ()
     meter: Mapping[str, Any] | None = None

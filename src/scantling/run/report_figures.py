@@ -15,6 +15,8 @@ _TITLES = {
     "f1": "F1",
     "hd95": "HD95",
     "iou": "IoU",
+    "surface_dice": "Surface Dice",
+    "cl_dice": "clDice",
     "ece": "ECE",
 }
 DISTANCES = {"hd95"}

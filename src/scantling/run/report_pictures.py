@@ -67,6 +67,24 @@ def with_saliency(image: np.ndarray, saliency: np.ndarray) -> np.ndarray:
     return np.round((1 - weight) * base + weight * colours).astype(np.uint8)
 
 
+def stacked(mask: np.ndarray, structures: int) -> np.ndarray:
+    """Structures that may overlap as classes to look at: the last structure of a pixel lies on top.
+
+    Args:
+        mask: ``(H, W)`` sums of bits; -1 and 255 are unknown.
+        structures: how many.
+
+    Returns:
+        ``(H, W)`` int64: 0, or 1 + the number of the structure; 255 stays.
+    """
+    mask = np.asarray(mask).astype(np.int64)
+    unknown = (mask < 0) | (mask == 255)
+    top = np.zeros_like(mask)
+    for k in range(structures):
+        top[(mask >> k) & 1 == 1] = k + 1
+    return np.where(unknown, 255, top)
+
+
 def with_mask(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """The image with every class of a mask tinted and outlined; background and unknown stay as they are.
 

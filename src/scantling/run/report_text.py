@@ -40,6 +40,12 @@ def render_text(evaluation: Mapping[str, Any], split: str = "") -> str:
         lines.append(f"calibration: ECE {calibration['ece']:.3f}, Brier {calibration['brier']:.3f}")
     if evaluation.get("confusion"):
         lines += _plain_confusion(evaluation["confusion"], evaluation["target"]["names"])
+    if evaluation.get("frequency"):
+        lines.append("recall by frequency in training:")
+        for row in evaluation["frequency"]:
+            number = len(row["classes"])
+            told = f"{number} class{'es' * (number != 1)}, {row['rule']}"
+            lines.append(f"  {row['name']:<6}  {_plain_figure(row['recall'])}  {told}")
     for column, table in evaluation.get("by", {}).items():
         lines.append(f"by {column} ({evaluation['headline']}):")
         wide = max((len(value) for value in table), default=0)

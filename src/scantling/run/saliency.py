@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
+from scantling.core.anomaly import AnomalyAdapter
 from scantling.core.batch import IMAGE, as_float
 from scantling.core.errors import ScantlingError
+from scantling.nets.grad_cam import evidence, grad_cam_map
 
 if TYPE_CHECKING:
     from tensordict import TensorDict
@@ -59,22 +60,24 @@ def grad_cam(model: Model, batch: TensorDict, outputs_index: Literal["predicted"
 def explained(
     model: Model, batch: TensorDict, outputs_index: Literal["predicted"] | int = "predicted"
 ) -> tuple[Tensor, Tensor] | None:
-    """Like :func:`grad_cam`, and the outputs ``(B, outputs)`` of the same pass through the network."""
+    """Like :func:`grad_cam`, and the outputs ``(B, outputs)`` of the same pass through the network.
+
+    A network that detects anomalies says itself where they are.
+    """
+    if isinstance(model.adapter, AnomalyAdapter):
+        with torch.inference_mode():
+            shown = model.adapter.heat_map(as_float(batch.to(model.device)))
+        if shown is not None:
+            return shown
     with torch.inference_mode(False), torch.enable_grad():
         batch = as_float(batch.to(model.device))
         found = model.adapter.saliency_map(batch)
         if found is None:
             return None
         features, outputs = found
-        (gradient,) = torch.autograd.grad(_evidence(model, outputs, outputs_index).sum(), features, allow_unused=True)
-    outputs = outputs.detach()
-    if gradient is None:
-        return torch.zeros(len(features), *batch[IMAGE].shape[-2:], device=features.device), outputs
-    weights = gradient.float().mean((2, 3), keepdim=True)
-    heat = (weights * features.detach().float()).sum(1, keepdim=True).relu()
-    heat = F.interpolate(heat, size=batch[IMAGE].shape[-2:], mode="bilinear", align_corners=False).squeeze(1)
-    largest = heat.amax((1, 2), keepdim=True)
-    return torch.where(largest > 0, heat / largest, 0), outputs
+        height, width = batch[IMAGE].shape[-2:]
+        heat = grad_cam_map(features, _evidence(model, outputs, outputs_index), (height, width))
+    return heat, outputs.detach()
 
 
 def overlay(image: np.ndarray, saliency: np.ndarray) -> np.ndarray:
@@ -102,7 +105,4 @@ def _evidence(model: Model, outputs: Tensor, index: Literal["predicted"] | int) 
         if not 0 <= index < outputs.shape[1]:
             raise ScantlingError(f"no output {index}", where="saliency", do=f"outputs are 0 to {outputs.shape[1] - 1}")
         return outputs[:, index]
-    if outputs.shape[1] == model.target.size:
-        return outputs.gather(1, model.objective.decode(outputs).argmax(1, keepdim=True)).squeeze(1)
-    score = model.objective.score(outputs)
-    return outputs.sum(1) if score is None else score
+    return evidence(model.objective, model.target, outputs)

@@ -21,7 +21,7 @@ from scantling.core.bundle import is_bundle
 from scantling.core.errors import DataError, RecipeError, ScantlingError, TrainingError
 from scantling.core.files import os_error, write_json, write_text
 from scantling.core.seams import Adapter
-from scantling.run.finish import finish
+from scantling.run.finish import finish, used_rows
 from scantling.run.looks import add_looks, add_maps
 from scantling.run.prepare import Prepared, measured_inputs, prepare, read_manifest
 from scantling.run.ranks import is_worker
@@ -159,7 +159,7 @@ def _train_stage(recipe: Recipe, stage: Stage, home: Path, resume: bool, progres
     with counting(f"{stage.name}: reading images") if progress and chief else nullcontext() as told:
         prepared = prepare(settings, manifest, kind.wants, seed=trainer_settings.seed, progress=told)
     inputs = measured_inputs(settings, prepared)
-    train_rows, val_rows = prepared.rows("train"), prepared.rows("val")
+    train_rows, val_rows = (used_rows(task, prepared, split) for split in ("train", "val"))
     _require_labels(prepared, train_rows)
     looks = kind.views(adapter.get("init_args") or {}, inputs)
     if looks:
@@ -174,7 +174,8 @@ def _train_stage(recipe: Recipe, stage: Stage, home: Path, resume: bool, progres
     for derivation in () if task.mixer is None else task.mixer.derivations():
         with counting(f"{stage.name}: maps of the images") if progress and chief else nullcontext() as told:
             add_maps(prepared, derivation, told)
-    task.channels_last = trainer_settings.channels_last
+    task.channels_last, task.preprocess = trainer_settings.channels_last, prepared.preprocess
+    task.survey(prepared.manifest, prepared.images, train_rows, trainer_settings.seed)
     task.build(prepared.target, inputs, _counts(prepared, train_rows), trainer_settings.seed)
     task.policy = settings.policy
     notices = [*prepared.notices, *_warnings(task, stage)]
@@ -184,11 +185,12 @@ def _train_stage(recipe: Recipe, stage: Stage, home: Path, resume: bool, progres
 
     trainer, keeper, bar = make_trainer(trainer_settings, stage.name, home, monitor, progress)
     rank = {"rank": trainer.global_rank, "world_size": trainer.world_size}
-    drop_last = len(train_rows) >= settings.batch_size * trainer.world_size
+    drop_last = task.epoch_length(train_rows) >= settings.batch_size * trainer.world_size
     train_loader = prepared.loader(
         train_rows, settings.batch_size, sampler=settings.sampler, decay=settings.sampler_decay,
+        power=settings.sampler_power, beta=settings.sampler_beta,
         seed=trainer_settings.seed, drop_last=drop_last, pin_memory=True,
-        partners=None if task.mixer is None else task.mixer.partners, **rank,
+        partners=None if task.mixer is None else task.mixer.partners, **task.loader_options(), **rank,
     )  # fmt: skip
     seen = [name for name in prepared.images.fields if name not in MAPS]
     val_loader = prepared.loader(
@@ -234,6 +236,10 @@ def _fit(trainer: Trainer, task: Task, train: Epochs, val: Batches, keeper: Any,
             where="training",
             do="lower data.batch_size or data.image_size, or use bf16-mixed",
         ) from error
+    except Exception as error:
+        if type(error).__name__ != "MisconfigurationException":
+            raise
+        raise RecipeError(str(error).splitlines()[0], where="trainer", do="leave this setting out") from error
     if trainer.interrupted:
         raise KeyboardInterrupt
 
@@ -241,14 +247,14 @@ def _fit(trainer: Trainer, task: Task, train: Epochs, val: Batches, keeper: Any,
 def _counts(prepared: Prepared, rows: Tensor) -> Tensor | None:
     from scantling.tasks.objectives import count_classes
 
-    if prepared.target.kind in {"mask", "none"}:
+    if prepared.target.dense or prepared.target.kind == "none":
         return None
     return count_classes(prepared.target, prepared.labels[rows])
 
 
 def _require_labels(prepared: Prepared, rows: Tensor) -> None:
     labels = prepared.labels[rows]
-    if prepared.target.kind in {"mask", "none"}:
+    if prepared.target.dense or prepared.target.kind == "none":
         return
     known = labels.isfinite().any(1) if labels.ndim == 2 else labels >= 0
     if not bool(known.any()):

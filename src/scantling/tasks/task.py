@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from tensordict import TensorDict
 
     from scantling.core.target import Target
+    from scantling.data.images import ImageSource
+    from scantling.data.manifest import Manifest
 
 AdapterFactory = Callable[[int, Inputs], Adapter]
 
@@ -68,6 +70,7 @@ class Task(LightningModule, ABC):
         self.schedule_settings = schedule or ScheduleSettings()
         self.ema_decay = ema_decay
         self.policy: Policy | None = None
+        self.preprocess: Any = None
         self.channels_last = False
         self.seed = 0
         self.steps_per_epoch = 1
@@ -98,6 +101,40 @@ class Task(LightningModule, ABC):
             self.adapter.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if self.ema_decay:
             self.averaged = copy.deepcopy(self.adapter).requires_grad_(False).eval()
+
+    def survey(self, manifest: Manifest, images: ImageSource, rows: Tensor, seed: int = 0) -> None:
+        """Look at the data once, before :meth:`build`.
+
+        Args:
+            manifest: of all images.
+            images: of all rows.
+            rows: those of the training split, ``(n,)``.
+            seed: of the run.
+        """
+
+    def rows_to_use(self, labels: Tensor) -> Tensor:
+        """Which images ``(n,)`` bool take part in training and validation, by their labels ``(n,)`` or ``(n, K)``."""
+        return torch.ones(len(labels), dtype=torch.bool)
+
+    def conclude(self, batches: Iterable[TensorDict]) -> tuple[Tensor, Tensor] | None:
+        """What is fitted after training on held-out batches, where it is not the temperature of their labels.
+
+        Returns:
+            Outputs and labels to measure; None where the labels of the images serve.
+        """
+        return None
+
+    def loader_options(self) -> dict[str, Any]:
+        """Further options of the training loader, known after :meth:`survey`."""
+        return {}
+
+    def epoch_length(self, rows: Tensor) -> int:
+        """How many indices the loader divides into batches, for these training rows."""
+        return len(rows)
+
+    def attachments(self) -> Mapping[str, str]:
+        """Further text files of the bundle, by name."""
+        return {}
 
     @property
     def wants(self) -> tuple[str, ...]:
@@ -135,15 +172,23 @@ class Task(LightningModule, ABC):
         """Loss of a batch, after augmentation and mixing on the device."""
         generator = torch.Generator().manual_seed(self.step_seed(batch_idx))
         torch.manual_seed(self.step_seed(batch_idx) + 1)
-        batch = self.augment(batch, generator)
-        if self.channels_last:
-            batch[IMAGE] = batch[IMAGE].contiguous(memory_format=torch.channels_last)
-        with nullcontext() if self.mixer is None else self.mixer.around(self.adapter, batch):
-            outputs = self.adapter(batch)
-        loss = self.objective.loss(outputs, batch)
+        loss = self.step_loss(batch, generator)
         self.check_finite(loss, batch_idx)
         self.log("train_loss", loss.detach(), on_step=False, on_epoch=True, batch_size=len(batch), prog_bar=False)
         return loss
+
+    def step_loss(self, batch: TensorDict, generator: torch.Generator) -> Tensor:
+        """Scalar loss of a batch as the loader gives it."""
+        batch = self.augment(batch, generator)
+        return self.objective.loss(self.run_adapter(batch), batch)
+
+    def run_adapter(self, batch: TensorDict) -> Tensor:
+        """Outputs for an augmented batch, with what the mixer puts round the network."""
+        if self.channels_last:
+            batch[IMAGE] = batch[IMAGE].contiguous(memory_format=torch.channels_last)
+        with nullcontext() if self.mixer is None else self.mixer.around(self.adapter, batch):
+            outputs: Tensor = self.adapter(batch)
+        return outputs
 
     def augment(self, batch: TensorDict, generator: torch.Generator) -> TensorDict:
         """The batch that is learned from, images float32 in [0, 1]: first the policy, then the mixer."""
@@ -152,12 +197,17 @@ class Task(LightningModule, ABC):
         batch = as_float(batch)
         return batch if self.mixer is None else self.mixer(batch, generator)
 
+    def on_train_start(self) -> None:
+        """A run that goes on inside an epoch begins no epoch: its losses and mixers hear of it here."""
+        self.on_train_epoch_start()
+
     @torch.no_grad()
     def on_train_epoch_start(self) -> None:
         """Losses and mixers that change over time hear of the new epoch."""
-        self.objective.set_epoch(self.current_epoch)
+        epochs = int(self.trainer.max_epochs or 1)
+        self.objective.set_epoch(self.current_epoch, epochs)
         if self.mixer is not None:
-            self.mixer.set_epoch(self.current_epoch, int(self.trainer.max_epochs or 1))
+            self.mixer.set_epoch(self.current_epoch, epochs)
 
     def validation_step(self, batch: TensorDict, batch_idx: int) -> None:
         """Outputs of a batch, kept until the epoch ends."""
@@ -185,13 +235,16 @@ class Task(LightningModule, ABC):
 
     def configure_optimizers(self) -> Any:
         """Optimiser and schedule for the parameters that learn, the objective's own among them."""
-        named = [*self.adapter.learnable()]
-        named += [(f"objective.{n}", p) for n, p in self.objective.named_parameters() if p.requires_grad]
-        optimizer = self.optimizer_settings.build(named)
+        optimizer = self.optimizer_settings.build(self.learnable())
         scheduler = self.schedule_settings.build(
             optimizer, self.optimizer_settings.rate, int(self.trainer.max_epochs or 1), self.steps_per_epoch
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def learnable(self) -> list[tuple[str, nn.Parameter]]:
+        """Names and parameters that the optimiser moves: the network's, and the objective's own."""
+        own = ((f"objective.{n}", p) for n, p in self.objective.named_parameters() if p.requires_grad)
+        return [*self.adapter.learnable(), *own]
 
     def step_seed(self, step: int) -> int:
         """Seed of one step in this process; a function of run, epoch and step alone."""

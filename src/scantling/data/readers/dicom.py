@@ -37,6 +37,11 @@ def read(path: Path, part: str | None, frame: int | None, mask: bool = False) ->
         raise DataError(f"no frame {row}", where=path, do=f"frames are 0 to {frames - 1}")
     stored = _stored(path, data, row)
     info = _info(data, frames)
+    between = _first(_find(data, row, "PixelMeasuresSequence", "SpacingBetweenSlices"))
+    if between is None:
+        between = _first(_find(data, row, "PixelMeasuresSequence", "SliceThickness"))
+    if between:
+        info["between_slices"] = abs(between)
     spacing = _spacing(data, row)
     if data.PhotometricInterpretation == "PALETTE COLOR":
         colours = apply_color_lut(stored, data)

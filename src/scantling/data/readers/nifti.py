@@ -8,6 +8,7 @@ of axial and coronal slices, the front at the left of sagittal ones. Slices coun
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,14 +48,66 @@ def read(path: Path, part: str | None, frame: int | None, mask: bool = False) ->
         raise DataError(f"no frame {frame}", where=path, do=f"frames are 0 to {last}")
     plane = volume.voxels[..., repeat].take(position, axis=axis).T[::-1, ::-1]
     across, down = (z for i, z in enumerate(volume.zooms) if i != axis)
-    info = {"maximum": volume.maximum}
+    info = {"maximum": volume.maximum, "between_slices": volume.zooms[axis]}
     return Picture(np.ascontiguousarray(plane)[..., None], volume.low, volume.high, (down, across), info)
 
 
 def count(path: Path, part: str | None) -> int:
-    """Slices in the plane, times the volumes of a 4-D file."""
-    voxels = _open(path).voxels
-    return voxels.shape[_axis(path, part)] * voxels.shape[3]
+    """Slices in the plane, times the volumes of a 4-D file; only the header is read."""
+    import nibabel
+
+    image: Any = nibabel.load(path)  # type: ignore[attr-defined]
+    shape = (*image.shape, 1, 1)[: max(3, len(image.shape))]
+    order = nibabel.orientations.io_orientation(image.affine)[:, 0].tolist()
+    return int(shape[order.index(_axis(path, part))]) * math.prod(shape[3:])
+
+
+def restack(path: Path, part: str | None, slices: np.ndarray) -> Any:
+    """Slices as :func:`read` gives them, put together to a NIfTI image that lies over the volume in ``path``.
+
+    Args:
+        path: the volume that the slices were taken from.
+        part: the plane they were taken in.
+        slices: ``(D, H, W)`` of any dtype, all the slices of a volume in their order, those of a 4-D file one volume
+            after the other.
+
+    Returns:
+        An image with the shape, the affine and the orientation codes of the file, and the dtype of ``slices``.
+
+    Raises:
+        DataError: slices of another number or size than the volume's.
+    """
+    import nibabel
+    from nibabel.orientations import apply_orientation, io_orientation
+
+    source: Any = nibabel.load(path)  # type: ignore[attr-defined]
+    axis = _axis(path, part)
+    order = io_orientation(source.affine)
+    spatial = (*source.shape, 1)[:3]
+    canonical = [spatial[order[:, 0].tolist().index(i)] for i in range(3)]
+    across, down = (n for i, n in enumerate(canonical) if i != axis)
+    repeats = math.prod(source.shape[3:])
+    if slices.shape != (canonical[axis] * repeats, down, across):
+        wanted = f"{canonical[axis] * repeats} of {down} x {across}"
+        raise DataError(f"slices of the shape {slices.shape}, not {wanted}", where=path, do="predict the volume again")
+    planes = slices[:, ::-1, ::-1].swapaxes(1, 2).reshape(repeats, canonical[axis], across, down)
+    stacked = np.moveaxis(np.moveaxis(planes, 1, 1 + axis), 0, -1)
+    # Back from the canonical orientation: the inverse of nibabel's own permutation and flips.
+    turned = apply_orientation(stacked, _inverse(order))
+    header = source.header.copy()
+    header.set_data_dtype(slices.dtype)
+    header.set_slope_inter(1, 0)
+    header["cal_min"] = header["cal_max"] = 0
+    kind = type(source)
+    return kind(np.ascontiguousarray(turned).reshape(source.shape), source.affine, header)
+
+
+def _inverse(order: np.ndarray) -> np.ndarray:
+    """The orientation that undoes another one."""
+    back = np.empty_like(order)
+    for here, (there, flip) in enumerate(order):
+        back[int(there)] = (here, flip)
+    return back
 
 
 def _axis(path: Path, part: str | None) -> int:
