@@ -150,11 +150,11 @@ def _source(content: Mapping[str, Any]) -> list[str]:
 
 def _findings(content: Mapping[str, Any]) -> Iterator[str]:
     yield from ("### Findings", "", f"After {content['paper']}. " + content["rule"], "")
+    metrics = _metrics(content)
     yield from table(
-        ["finding", "mean difference of the quadratic kappa", "seen here"],
+        ["finding", f"mean difference in {_word(metrics[0])}", "seen here"],
         [[f["claim"], _interval(f), VERDICTS[f["holds"]]] for f in content["findings"].values()],
     )
-    metrics = _metrics(content)
     for finding in content["findings"].values():
         if not finding["comparisons"]:
             continue
@@ -246,7 +246,7 @@ def _metrics(content: Mapping[str, Any]) -> list[str]:
 
 def _label(content: Mapping[str, Any], data: str, variant: str) -> str:
     found = [r["label"] for r in content["results"] if r["data"] == data and r["variant"] == variant]
-    return variant if variant == "base" or not found else found[0]
+    return found[0].partition(":")[0] if found else variant
 
 
 def _word(metric: str) -> str:
