@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from scantling.augment.lesion_paste.augment import AugmentSettings, draw_colours, recolour
+from scantling.augment.lesion_paste.augment import AugmentSettings, draw_colours, recolour, untinted
 from scantling.augment.lesion_paste.numbers import keys_of, uniform
 from scantling.augment.lesion_paste.paste import Spots, as_abnormal, values_at
 from scantling.augment.lesion_paste.placement import Region, allowed, draw_centres
@@ -41,7 +41,8 @@ class CutPaste(Synthesizer):
         scar_width: range in pixels of an image of 256.
         scar_length: likewise.
         rotation: largest turn of a scar either way, in degrees.
-        region: where pieces may lie: field (the lit part), mask (the organ in the manifest's column mask), everywhere.
+        region: where pieces may lie: mask (the organ in the manifest's column organ, or mask), field (the lit part),
+            everywhere, or auto: the organ where an image has one, else the field.
 
     Raises:
         RecipeError: a setting outside its range.
@@ -55,7 +56,7 @@ class CutPaste(Synthesizer):
         scar_width: tuple[float, float] = (2.0, 16.0),
         scar_length: tuple[float, float] = (10.0, 25.0),
         rotation: float = 45.0,
-        region: Region = "field",
+        region: Region = "auto",
     ) -> None:
         ranges = {"area": area, "aspect": aspect, "scar_width": scar_width, "scar_length": scar_length}
         for name, (low, high) in ranges.items():
@@ -105,7 +106,8 @@ class CutPaste(Synthesizer):
         colours = draw_colours(
             np.concatenate([none[:, None].repeat(3, 1), numbers[:, 10:14]], 1), images.shape[1], COLOURS
         )
-        value = recolour(values_at(images, which, source[:, 0], source[:, 1]), colours.to(images.device)[which])
+        colours = untinted(colours.to(images.device), images, torch.from_numpy(each).to(images.device))
+        value = recolour(values_at(images, which, source[:, 0], source[:, 1]), colours[which])
         ones = torch.ones(len(which), device=images.device)
         return Spots(which, place[:, 0], place[:, 1], value, ones, ones.long())
 

@@ -10,7 +10,14 @@ import numpy as np
 import pytest
 import torch
 
-from scantling.augment.lesion_paste.augment import AugmentSettings, draw_colours, draw_geometry, recolour, resample
+from scantling.augment.lesion_paste.augment import (
+    AugmentSettings,
+    draw_colours,
+    draw_geometry,
+    recolour,
+    resample,
+    untinted,
+)
 from scantling.core.errors import RecipeError
 
 shared = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("donors.py"))))
@@ -75,3 +82,14 @@ def test_settings_outside_their_range_are_refused():
         AugmentSettings(scale=(0.0, 1.0))
     with pytest.raises(RecipeError, match="gamma"):
         AugmentSettings(gamma=1.0)
+
+
+def test_in_a_grey_image_lesions_stay_grey_and_in_a_colour_image_they_do_not():
+    images = torch.rand(2, 1, 16, 16, generator=torch.Generator().manual_seed(0)).expand(-1, 3, -1, -1).clone()
+    images[1, 0] *= 0.5
+    rows = torch.tensor([0, 1, 0])
+    drawn = draw_colours(uniform(3, 7), 3, AugmentSettings())
+    colours = untinted(drawn, images, rows)
+    assert torch.equal(colours[1], drawn[1])
+    grey = recolour(torch.tensor([[0.4, 0.4, 0.4], [0.4, 0.4, 0.4]]), colours[[0, 2]])
+    torch.testing.assert_close(grey, grey[:, :1].expand(-1, 3))

@@ -125,3 +125,12 @@ def test_an_organ_that_is_not_there_is_an_error():
 
 def test_margins_grow_with_the_image():
     assert scaled_margins([10, 20], (1024, 2048)).tolist() == [20, 40]
+
+
+def test_by_itself_the_organ_is_taken_where_there_is_one_and_else_the_field():
+    images, masks = photograph(2), torch.zeros(2, 96, 96, dtype=torch.int64)
+    masks[0, 40:60, 30:50] = 1
+    found = allowed(images, masks, "auto")
+    assert torch.equal(found[0], masks[0] > 0)
+    assert torch.equal(found[1], allowed(images, None, "field")[1])
+    assert torch.equal(allowed(images, None, "auto"), allowed(images, None, "field"))

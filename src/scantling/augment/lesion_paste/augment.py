@@ -97,6 +97,25 @@ def draw_colours(draws: np.ndarray, channels: int, settings: AugmentSettings) ->
     return torch.from_numpy(np.concatenate(columns, 1).astype(np.float32))
 
 
+def untinted(colours: Tensor, images: Tensor, rows: Tensor) -> Tensor:
+    """The changes ``(N, C + 4)`` without a tint where the image is grey: a tint there would give the lesion away.
+
+    Args:
+        colours: of :func:`draw_colours`.
+        images: ``(B, C, H, W)``.
+        rows: the image that each change is for, ``(N,)``.
+    """
+    channels = images.shape[1]
+    if channels != 3:
+        return colours
+    some = images[:, :, ::4, ::4]
+    grey = (some == some[:, :1]).flatten(1).all(1)[rows, None]
+    plain = colours.clone()
+    plain[:, 1:channels] = colours[:, :1]
+    plain[:, channels + 2 :] = 0
+    return torch.where(grey, plain, colours)
+
+
 def recolour(values: Tensor, colours: Tensor) -> Tensor:
     """Values ``(P, C)`` in [0, 1] with the changes ``(P, C + 4)`` of :func:`draw_colours`, each pixel its lesion's.
 

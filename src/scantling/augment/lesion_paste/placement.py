@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from scantling.core.errors import DataError
 from scantling.data.fundus import CONTRAST
 
-Region = Literal["field", "mask", "everywhere"]
+Region = Literal["auto", "field", "mask", "everywhere"]
 FINEST = 128
 """Places are chosen among cells; images with a longer side than this have cells of several pixels."""
 
@@ -79,11 +79,15 @@ def allowed(images: Tensor, masks: Tensor | None, region: Region) -> Tensor:
     """
     if region == "everywhere":
         return torch.ones_like(images[:, 0], dtype=torch.bool)
-    if region == "field":
+    if region == "field" or (region == "auto" and masks is None):
         return lit_field(images)
     if masks is None:
         raise DataError("no column 'mask' with the organ", do="give one, or use synthesizer.region field or everywhere")
-    return masks > 0
+    organ = masks > 0
+    if region == "mask":
+        return organ
+    known = organ.flatten(1).any(1)
+    return organ if bool(known.all()) else torch.where(known.view(-1, 1, 1), organ, lit_field(images))
 
 
 def distance_inside(inside: Tensor, reach: int) -> Tensor:

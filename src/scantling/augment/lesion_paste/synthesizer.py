@@ -23,6 +23,7 @@ from scantling.augment.lesion_paste.augment import (
     draw_geometry,
     recolour,
     resample,
+    untinted,
 )
 from scantling.augment.lesion_paste.bank import LesionBank, make_bank
 from scantling.augment.lesion_paste.counts import SEVERITY, check_severity, draw_counts
@@ -72,7 +73,8 @@ class LesionPaste(Synthesizer):
         strength: range of the weight of a lesion against the image below, in [0, 1].
         feather: pixels over which a lesion's rim is softened; 0 for a hard rim.
         match_colour: shift a lesion's colour by the difference between its old and its new surroundings.
-        region: where lesions may lie: field (the lit part), mask (the organ in the manifest's column mask), everywhere.
+        region: where lesions may lie: mask (the organ in the manifest's column organ, or mask), field (the lit part),
+            everywhere, or auto: the organ where an image has one, else the field.
         margin: distance of a lesion's centre from the outside, in pixels of an image of 512; one for each type, the
             last one for all further ones.
         augment: how lesions vary.
@@ -92,7 +94,7 @@ class LesionPaste(Synthesizer):
         strength: tuple[float, float] = (0.5, 1.0),
         feather: int = 0,
         match_colour: bool = False,
-        region: Region = "field",
+        region: Region = "auto",
         margin: Sequence[float] = MARGINS,
         augment: AugmentSettings | None = None,
     ) -> None:
@@ -186,6 +188,7 @@ class LesionPaste(Synthesizer):
         elif self.match_colour:
             value = value + self._shift(images, bank, plan, centres)[rows]
         colours = draw_colours(plan.numbers[:, _COLOUR], images.shape[1], self.augment).to(images.device)
+        colours = untinted(colours, images, torch.from_numpy(plan.image).to(images.device))
         place = centres[rows] + offset
         kind = torch.from_numpy(bank.kind[plan.lesion] + 1).to(images.device)[rows]
         spots = Spots(image, place[:, 0], place[:, 1], value, weight, kind)
