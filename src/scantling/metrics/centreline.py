@@ -33,7 +33,7 @@ def cl_dice(truth: np.ndarray, predicted: np.ndarray, num_classes: int) -> np.nd
     Source: Shit et al. 2021, CVPR, arXiv 2003.07311, eq. 1 and 2.
 
     >>> line = np.zeros((1, 9, 9), dtype=int); line[0, 4, 1:8] = 1
-    >>> float(cl_dice(line, line, 2)), float(cl_dice(line, np.roll(line, 2, axis=1), 2))
+    >>> cl_dice(line, line, 2).item(), cl_dice(line, np.roll(line, 2, axis=1), 2).item()
     (1.0, 0.0)
     """
     truth, predicted = np.asarray(truth), np.asarray(predicted)
