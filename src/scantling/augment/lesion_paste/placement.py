@@ -19,6 +19,9 @@ Region = Literal["auto", "field", "mask", "everywhere"]
 FINEST = 128
 """Places are chosen among cells; images with a longer side than this have cells of several pixels."""
 
+LARGEST_REACH = 127
+"""Up to here the sum of two squares of distances fits into 16 bits."""
+
 
 def lit_field(images: Tensor) -> Tensor:
     """The field of view of photographs: what lies between lit pixels of its row and of its column.
@@ -37,12 +40,12 @@ def lit_field(images: Tensor) -> Tensor:
     level = corners.amin(1).view(-1, 1, 1)
     height, width = images.shape[2:]
     cell = cell_of((height, width))
-    bright = functools.reduce(torch.logical_or, [channel > level + CONTRAST / 255 for channel in images.unbind(1)])
-    lit = _whole_cells(bright, cell)
+    lit = _whole_cells(images.amax(1) > level + CONTRAST / 255, cell)
     field = (_between(lit, 1) & _between(lit, 2)) | (level > 2 * CONTRAST / 255)
     if cell > 1:
-        larger = F.interpolate(field[:, None].to(torch.uint8), scale_factor=cell, mode="nearest")[:, 0]
-        field = larger[:, :height, :width].bool()
+        count, rows, columns = field.shape
+        larger = field[:, :, None, :, None].expand(-1, -1, cell, -1, cell)
+        field = larger.reshape(count, rows * cell, columns * cell)[:, :height, :width]
     return field
 
 
@@ -100,21 +103,23 @@ def distance_inside(inside: Tensor, reach: int) -> Tensor:
     Returns:
         ``(B, H, W)`` float32; 0 outside. Exact Euclidean distances between centres of pixels.
     """
-    far = float(reach + 1)
-    squared = F.pad(inside, (1, 1, 1, 1)).float() * far**2
+    # Squares are small whole numbers, of which a processor compares twice as many at once as of floats.
+    kind = torch.int16 if reach < LARGEST_REACH else torch.int32
+    squared = F.pad(inside, (1, 1, 1, 1)).to(kind) * (reach + 1) ** 2
     for dim in (1, 2):
         squared = _nearest_along(squared, dim, reach)
-    return squared.sqrt()[:, 1:-1, 1:-1]
+    return squared[:, 1:-1, 1:-1].sqrt()
 
 
 def _nearest_along(squared: Tensor, dim: int, reach: int) -> Tensor:
     """The least of the values along a dimension, each with the square of its distance added."""
     size = squared.shape[dim]
-    nearest = squared.clone()
+    nearest, moved = squared.clone(), torch.empty_like(squared)
     for shift in range(1, min(reach, size - 1) + 1):
+        torch.add(squared, shift**2, out=moved)
         for here, there in ((shift, 0), (0, shift)):
             part = nearest.narrow(dim, here, size - shift)
-            torch.minimum(part, squared.narrow(dim, there, size - shift) + shift**2, out=part)
+            torch.minimum(part, moved.narrow(dim, there, size - shift), out=part)
     return nearest
 
 
@@ -156,15 +161,18 @@ def _choose(distance: Tensor, least: float, image: np.ndarray, draws: np.ndarray
     """Cells ``(n,)`` drawn with equal probability among those of each lesion's image that are far enough inside."""
     flat = distance.flatten(1)
     deepest = flat.amax(1, keepdim=True)
-    free = (flat > least) | ((flat == deepest) & (deepest <= least) & (deepest > 0))
+    free = flat > least
+    if not bool((deepest > least).all()):
+        free |= (flat == deepest) & (deepest <= least) & (deepest > 0)
     until = free.cumsum(1, dtype=torch.int32)
     of = torch.from_numpy(image).to(flat.device)
     total = until[:, -1][of]
     rank = (torch.from_numpy(draws).to(flat.device) * total).long().clamp(max=(total - 1).clamp(min=0)) + 1
     # One sorted line for all images: those of image b lie between b and b + 1 times the number of cells.
     step = flat.shape[1] + 1
-    line = (until + torch.arange(len(flat), device=flat.device)[:, None] * step).flatten()
-    found = torch.searchsorted(line, rank + of * step) - of * flat.shape[1]
+    starts = torch.arange(len(flat), dtype=torch.int32, device=flat.device)[:, None] * step
+    line = until.add_(starts).flatten()
+    found = torch.searchsorted(line, (rank + of * step).int()) - of * flat.shape[1]
     return torch.where(total > 0, found, -1)
 
 
