@@ -16,6 +16,7 @@ from typing import Any
 
 from scantling.core.files import write_text
 from tables_fpt import meter_lines, speed_lines, texture_lines
+from tables_lesion_paste import lesion_paste_speed_lines
 from tables_policies import policy_speed_lines
 from tables_spmix import speed_lines as spmix_speed_lines
 from tables_spmix import toy_lines
@@ -27,6 +28,7 @@ KINDS = {
     "fpt_meter": meter_lines,
     "fpt_speed": speed_lines,
     "fpt_texture": texture_lines,
+    "lesion_paste_speed": lesion_paste_speed_lines,
     "policy_speed": policy_speed_lines,
     "spmix_speed": spmix_speed_lines,
     "spmix_toy": toy_lines,
