@@ -20,7 +20,7 @@ def lesion_paste_speed_lines(content: Mapping[str, Any], table: Table) -> Iterat
     yield from table(["synthesis", "images a second", "batched is faster by"], rows)
     where = content["machine"]["processor"] + ", one thread" if content["device"] == "cpu" else content["device"]
     yield (
-        f"{content['size']} px, batches of {content['batch']}, median of {content['rounds']}; the loops do the same with "
-        f"NumPy, SciPy and Pillow, lesion by lesion. {where}; `python bench/lesion_paste_speed.py`."
+        f"{content['size']} px, batches of {content['batch']}, median of {content['rounds']}; the loops do the same "
+        f"with NumPy, SciPy and Pillow, lesion by lesion. {where}; `python bench/lesion_paste_speed.py`."
     )
     yield ""
