@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from scantling.adapt.anomaly_gaussian import FeatureDetector
+from scantling.adapt.feature_detector import FeatureDetector
 from scantling.core.anomaly import two_outputs
-from scantling.core.batch import IMAGE
 from scantling.core.errors import RecipeError, TrainingError
 from scantling.core.seams import Inputs
 
@@ -67,7 +66,7 @@ class PatchMemory(FeatureDetector):
         drawn: list[Tensor] = []
         kept = torch.empty(0)
         for batch in batches:
-            rows = self._patches(batch).flatten(0, 1).cpu()
+            rows = self.patches(batch).flatten(0, 1).cpu()
             drawn.append(torch.rand(len(rows), generator=generator))
             kept = torch.cat([kept.view(-1, self.depth), rows])
             # The smallest numbers drawn so far mark a random sample of everything seen.
@@ -80,7 +79,7 @@ class PatchMemory(FeatureDetector):
 
     def outputs_and_map(self, batch: TensorDict) -> tuple[Tensor, Tensor | None]:
         """Outputs ``(B, 2)`` and the distance ``(B, h, w)`` of every patch from its nearest in memory."""
-        patches = self._patches(batch)
+        patches = self.patches(batch)
         distance, nearest = torch.cdist(patches, self.memory.expand(len(patches), -1, -1)).min(2)
         worst, place = distance.max(1)
         scores = worst * self._weight(patches, nearest, place)
@@ -96,11 +95,6 @@ class PatchMemory(FeatureDetector):
         distances = (patch[:, None] - self.memory[around]).norm(dim=2)
         weight: Tensor = 1 - distances.softmax(1)[:, 0]
         return weight
-
-    def _patches(self, batch: TensorDict) -> Tensor:
-        """Features ``(B, P, D)`` of all places."""
-        patches: Tensor = self.features.joined(batch[IMAGE]).float().flatten(2).transpose(1, 2)
-        return patches
 
 
 def greedy_coreset(rows: Tensor, size: int, generator: torch.Generator) -> Tensor:

@@ -18,8 +18,6 @@ from scantling.run.prepare import Prepared
 from scantling.run.recipe import Recipe, Stage
 from scantling.run.records import predictions_of
 from scantling.run.telling import say
-from scantling.tasks.mask_thresholds import fit_thresholds
-from scantling.tasks.segment import Segment
 
 if TYPE_CHECKING:
     from scantling.run.settings import TrainerSettings
@@ -56,8 +54,8 @@ def finish(
         else:
             metrics["values"] = measure_anomalies(task.to("cpu").objective, prepared.target, *concluded)
     elif prepared.target.dense:
-        if settings.calibrate and isinstance(task, Segment):
-            fit_thresholds(task, prepared.loader(prepared.rows("val"), 1, sampler="sequential"))
+        if settings.calibrate:
+            task.conclude(prepared.loader(prepared.rows("val"), 1, sampler="sequential"))
         metrics["values"] = _best_row(home / "log" / "metrics.csv", prepared.target.metrics)
     init_args = stage.plain["task"]["init_args"]
     description = {

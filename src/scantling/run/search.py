@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+from scantling.augment.policy.spec import FILE
 from scantling.core.bundle import find_bundle, is_bundle, read_meta
 from scantling.core.errors import MissingExtraError, RecipeError, TrainingError
 from scantling.core.files import write_json, write_text
@@ -18,7 +19,7 @@ from scantling.core.files import write_json, write_text
 Job = TypeVar("Job")
 Result = TypeVar("Result")
 Where = Literal["processes", "ray"]
-POLICY, TRIALS = "policy.json", "trials.json"
+TRIALS = "trials.json"
 
 
 @dataclass(frozen=True)
@@ -72,9 +73,9 @@ def search(
     folder = Path(out)
     job = partial(_trial, str(recipe), str(data), str(folder), dict(overrides or {}))
     trials = sorted(spread(job, list(seeds), workers, where), key=lambda trial: -trial.score)
-    best = find_bundle(trials[0].folder) / POLICY
+    best = find_bundle(trials[0].folder) / FILE
     if best.is_file():
-        write_text(folder / POLICY, best.read_text(encoding="utf-8"))
+        write_text(folder / FILE, best.read_text(encoding="utf-8"))
     listed = [{"seed": t.seed, "folder": t.folder.name, "score": t.score} for t in trials]
     write_json(folder / TRIALS, listed)
     return trials

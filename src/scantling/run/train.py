@@ -222,6 +222,8 @@ def process_start() -> float:
 
 
 def _fit(trainer: Trainer, task: Task, train: Epochs, val: Batches, keeper: Any, resume: bool) -> None:
+    from lightning.pytorch.utilities.exceptions import MisconfigurationException
+
     checkpoint = keeper.last if resume and keeper.last.is_file() else None
     task.train()
     try:
@@ -236,9 +238,7 @@ def _fit(trainer: Trainer, task: Task, train: Epochs, val: Batches, keeper: Any,
             where="training",
             do="lower data.batch_size or data.image_size, or use bf16-mixed",
         ) from error
-    except Exception as error:
-        if type(error).__name__ != "MisconfigurationException":
-            raise
+    except MisconfigurationException as error:
         raise RecipeError(str(error).splitlines()[0], where="trainer", do="leave this setting out") from error
     if trainer.interrupted:
         raise KeyboardInterrupt

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import torch
@@ -93,6 +94,12 @@ class Segment(Task):
             "loss": loss.detach(),
             INDEX: batch[INDEX],
         }
+
+    def conclude(self, batches: Iterable[TensorDict]) -> None:
+        """Fit the threshold of every structure that may overlap with others."""
+        from scantling.tasks.mask_thresholds import fit_thresholds
+
+        fit_thresholds(self, batches)
 
     def summarise(self, rows: dict[str, Tensor]) -> dict[str, float]:
         """Mean loss, and the Dice overlap averaged over images and structures that occur."""

@@ -117,7 +117,7 @@ class Task(LightningModule, ABC):
         return torch.ones(len(labels), dtype=torch.bool)
 
     def conclude(self, batches: Iterable[TensorDict]) -> tuple[Tensor, Tensor] | None:
-        """What is fitted after training on held-out batches, where it is not the temperature of their labels.
+        """Fit to held-out batches, after training, what is not the temperature of their labels.
 
         Returns:
             Outputs and labels to measure; None where the labels of the images serve.

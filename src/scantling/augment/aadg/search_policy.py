@@ -6,7 +6,6 @@ Source: Lyu et al. 2022, arXiv 2207.13249.
 from __future__ import annotations
 
 import copy
-import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
@@ -21,6 +20,7 @@ from scantling.augment.aadg.proposal import Proposal
 from scantling.augment.aadg.reward import by_domain, diversity
 from scantling.augment.aadg.settings import SearchSettings
 from scantling.augment.policy import MAGNITUDES, Framing, PolicySpec
+from scantling.augment.policy.spec import FILE
 from scantling.core.batch import IMAGE, INDEX, as_float
 from scantling.core.errors import RecipeError
 from scantling.core.seams import Inputs, Objective
@@ -35,8 +35,6 @@ if TYPE_CHECKING:
     from scantling.core.target import Target
     from scantling.data.images import ImageSource
     from scantling.data.manifest import Manifest
-
-POLICY = "policy.json"
 
 
 class Encoding(Protocol):
@@ -294,7 +292,7 @@ class SearchPolicy(Segment):
 
     def attachments(self) -> Mapping[str, str]:
         """The policy, to lie beside the network in its bundle."""
-        return {POLICY: _readable(self.found().to_json()) + "\n"}
+        return {FILE: self.found().to_text()}
 
     @property
     def _encoding(self) -> Encoding:
@@ -303,18 +301,6 @@ class SearchPolicy(Segment):
     def _note_shares(self) -> None:
         operations, magnitudes = shares(self.controller.probabilities())
         self.trajectory.append((_rounded(operations), _rounded(magnitudes)))
-
-
-def _readable(content: Any, indent: str = "") -> str:
-    """JSON with every key, every sub-policy and every row of a table on a line of its own."""
-    inner = indent + "  "
-    if isinstance(content, Mapping):
-        lines, ends = [f"{json.dumps(k)}: {_readable(v, inner)}" for k, v in content.items()], "{}"
-    elif isinstance(content, list) and content and isinstance(content[0], list):
-        lines, ends = [json.dumps(item) for item in content], "[]"
-    else:
-        return json.dumps(content)
-    return ends[0] + ",".join(f"\n{inner}{line}" for line in lines) + f"\n{indent}{ends[1]}"
 
 
 def _rounded(values: Tensor) -> list[float]:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch import Tensor
 
+from scantling.augment.mixers.labels import as_distributions, mixed_labels
 from scantling.augment.mixers.pairing import paired_rows, refuse_other_looks
-from scantling.core.batch import IMAGE, MAPS
+from scantling.core.batch import IMAGE, LABEL, MAPS
 from scantling.core.errors import RecipeError
 from scantling.core.seams import Mixer
 from scantling.data.samplers import Sampler
@@ -119,6 +120,22 @@ class PairMixer(Mixer):
             chosen: which are to be mixed, ``(B,)`` bool.
             generator: on the CPU.
         """
+
+    def put_together(self, batch: TensorDict, images: Tensor, own: Tensor, other: Tensor, share: Tensor) -> TensorDict:
+        """The batch of mixed images, with labels in proportion.
+
+        Args:
+            batch: all rows.
+            images: mixed, ``(B, C, H, W)``.
+            own: rows of one side, ``(B,)`` int64.
+            other: rows of the other side, ``(B,)`` int64.
+            share: weight of the own label, ``(B,)`` in [0, 1].
+        """
+        out = without_maps(batch)[: len(own)]
+        out[IMAGE] = images
+        rows = as_distributions(batch[LABEL], self.num_classes)
+        out[LABEL] = mixed_labels(rows[own], rows[other], share)
+        return out
 
 
 def without_maps(batch: TensorDict) -> TensorDict:

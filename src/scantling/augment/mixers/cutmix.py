@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from scantling.augment.mixers.base import PairMixer, without_maps
-from scantling.augment.mixers.labels import as_distributions, mixed_labels
+from scantling.augment.mixers.base import PairMixer
 from scantling.augment.mixers.shares import beta_shares, check_alpha
-from scantling.core.batch import IMAGE, LABEL
+from scantling.core.batch import IMAGE
 from scantling.data.samplers import Sampler
 
 if TYPE_CHECKING:
@@ -52,17 +51,13 @@ class CutMix(PairMixer):
         self, batch: TensorDict, own: Tensor, other: Tensor, chosen: Tensor, generator: torch.Generator
     ) -> TensorDict:
         """The mixed batch; see :class:`scantling.augment.mixers.base.PairMixer`."""
-        images, labels = batch[IMAGE], batch[LABEL]
+        images = batch[IMAGE]
         stays = beta_shares(self.alpha, len(own), generator)
         centres = torch.rand(len(own), 2, generator=generator)
         inside = boxes(stays.to(own.device), centres.to(own.device), (images.shape[-2], images.shape[-1]))
         inside &= chosen.view(-1, 1, 1, 1)
-        out = without_maps(batch)[: len(own)]
-        out[IMAGE] = torch.where(inside, images[other], images[: len(own)])
-        rows = as_distributions(labels, self.num_classes)
-        share = 1 - inside.float().mean((1, 2, 3))
-        out[LABEL] = mixed_labels(rows[own], rows[other], share)
-        return out
+        mixed = torch.where(inside, images[other], images[: len(own)])
+        return self.put_together(batch, mixed, own, other, 1 - inside.float().mean((1, 2, 3)))
 
 
 def boxes(stays: Tensor, centres: Tensor, size: tuple[int, int]) -> Tensor:

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from scantling.augment.mixers.base import PairMixer, without_maps
-from scantling.augment.mixers.labels import as_distributions, mixed_labels
+from scantling.augment.mixers.base import PairMixer
 from scantling.augment.mixers.shares import beta_shares, check_alpha
 from scantling.core.batch import IMAGE, LABEL
 from scantling.data.samplers import Sampler
@@ -55,12 +54,8 @@ class Mixup(PairMixer):
         share = beta_shares(self.alpha, len(own), generator).to(own.device)
         share = torch.where(chosen, share, 1.0)
         images, labels = batch[IMAGE], batch[LABEL]
-        out = without_maps(batch)[: len(own)]
-        out[IMAGE] = torch.lerp(images[other], images[: len(own)], share.view(-1, 1, 1, 1))
-        kept = self.label_share(share, labels[own], labels[other])
-        rows = as_distributions(labels, self.num_classes)
-        out[LABEL] = mixed_labels(rows[own], rows[other], kept)
-        return out
+        mixed = torch.lerp(images[other], images[: len(own)], share.view(-1, 1, 1, 1))
+        return self.put_together(batch, mixed, own, other, self.label_share(share, labels[own], labels[other]))
 
     def label_share(self, share: Tensor, own: Tensor, other: Tensor) -> Tensor:
         """Weight ``(B,)`` of the own label, from that of the own image and both labels."""

@@ -11,7 +11,7 @@ from typing import Any
 
 from scantling.augment.operations import MAGNITUDES, OPERATIONS, known_operation
 from scantling.core.errors import RecipeError, nearest
-from scantling.core.files import write_json
+from scantling.core.files import write_text
 
 FILE = "policy.json"
 FORMAT = 1
@@ -121,11 +121,15 @@ class PolicySpec:
             raise RecipeError(f"is not valid JSON ({error})", where=file, do="search or write it again") from error
         return cls.from_json(content, file)
 
+    def to_text(self) -> str:
+        """The policy as JSON that one can read: a line for every sub-policy and every row of a table."""
+        return _readable(self.to_json()) + "\n"
+
     def write(self, path: str | Path) -> Path:
         """Write the policy as JSON, whole or not at all; into a folder as ``policy.json``."""
         file = Path(path)
         file = file / FILE if file.is_dir() else file
-        write_json(file, self.to_json())
+        write_text(file, self.to_text())
         return file
 
     def _check_mixture(self) -> None:
@@ -178,3 +182,15 @@ def _step(step: Any, where: str) -> tuple[str, int]:
             f"{magnitude!r} is no magnitude", where=where, do=f"use a whole number from 0 to {MAGNITUDES - 1}"
         )
     return known_operation(name, where), magnitude
+
+
+def _readable(content: Any, indent: str = "") -> str:
+    """JSON with every key, every sub-policy and every row of a table on a line of its own."""
+    inner = indent + "  "
+    if isinstance(content, Mapping):
+        lines, ends = [f"{json.dumps(k)}: {_readable(v, inner)}" for k, v in content.items()], "{}"
+    elif isinstance(content, list) and content and isinstance(content[0], list):
+        lines, ends = [json.dumps(item) for item in content], "[]"
+    else:
+        return json.dumps(content)
+    return ends[0] + ",".join(f"\n{inner}{line}" for line in lines) + f"\n{indent}{ends[1]}"
