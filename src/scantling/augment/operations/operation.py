@@ -15,6 +15,9 @@ MAGNITUDES = 10
 DRAWS = 4
 """Uniform numbers in [0, 1) that each image has for each operation; the last one is the sign of mirrored operations."""
 
+BAND_VALUES, MIN_ROWS = 2**17, 16
+"""Values of the images that an operation on neighbourhoods works on at a time on a CPU, and the fewest rows of them."""
+
 
 @dataclass(frozen=True)
 class Operation:
@@ -85,6 +88,19 @@ class Spatial(Operation):
 
     compute: Callable[[Tensor, Tensor, Tensor], Tensor] = lambda images, values, draws: images
     reach: int | None = None
+
+    def __call__(self, images: Tensor, values: Tensor, draws: Tensor) -> Tensor:
+        """As ``compute``; on a CPU in bands of rows, so that what lies between the steps stays in the cache."""
+        height = images.shape[-2]
+        rows = max(MIN_ROWS, BAND_VALUES // max(1, images.numel() // height))
+        if images.device.type != "cpu" or self.reach is None or rows >= height:
+            return self.compute(images, values, draws)
+        out = torch.empty_like(images)
+        for start in range(0, height, rows):
+            first, last = max(0, start - self.reach), min(height, start + rows + self.reach)
+            band = self.compute(images[..., first:last, :], values, draws)
+            out[..., start : start + rows, :] = band[..., start - first : start - first + rows, :]
+        return out
 
 
 @dataclass(frozen=True)

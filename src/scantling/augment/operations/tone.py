@@ -75,8 +75,9 @@ def contrast(images: Tensor, factors: Tensor) -> Tensor:
 
 
 def bytes_of(values: Tensor) -> Tensor:
-    """Float values cut to [0, 255] and to whole numbers, uint8; they may be changed."""
-    return values.clamp_(0, 255).to(torch.int16).to(torch.uint8)
+    """Float values within 16 bits, cut to whole numbers and to [0, 255], uint8."""
+    # Short numbers are cut faster than floats.
+    return values.to(torch.int16).clamp_(0, 255).to(torch.uint8)
 
 
 def _known(images: Tensor) -> Tensor:

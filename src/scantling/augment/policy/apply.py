@@ -179,7 +179,7 @@ class _Some:
             self.tables = _put(self.tables, at, operation.compute(some, values))
             self.waiting[rows] = True
         elif isinstance(operation, Spatial):
-            self.pixels = _put(self.pixels, at, operation.compute(some, values, uniform))
+            self.pixels = _put(self.pixels, at, operation(some, values, uniform))
         elif isinstance(operation, Geometric):
             maps = operation.compute(values.numpy(), (some.shape[-2], some.shape[-1]))
             found, moved = resample(some, {k: _take(v, at) for k, v in self.fields.items()}, maps)
