@@ -11,7 +11,8 @@ working folder or in the results with the same settings, is not done again, and 
 
     python bench/aadg.py [--work build/bench/aadg] [--workers 2] [--targets chase ...] [--variants aadg ...] [--collect]
 
-Writes bench/results/aadg.json; with ``--collect`` from what is finished, and trains nothing.
+Writes bench/results/aadg.json and docs/images/aadg_curve.png; with ``--collect`` from what is finished, and trains
+nothing.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ from scantling.data.split import leave_out
 from scantling.run.bench import machine
 from scantling.run.bundle import now, versions
 from scantling.run.search import spread
+from tables_aadg import CURVE, draw_curve
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "bench" / "results" / "aadg.json"
@@ -161,6 +163,8 @@ def main() -> None:
         "created": now(),
     }
     write_json(RESULTS, results)
+    if all(name in results["summary"] for name in CURVE):
+        draw_curve(results, ROOT / "docs" / "images" / "aadg_curve.png")
 
 
 def finished(settings: dict[str, Any], share: float, work: Path) -> dict[Job, dict[str, Any]]:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from scantling.core.files import write_text
+from tables_aadg import aadg_lines
 from tables_fpt import meter_lines, speed_lines, texture_lines
 from tables_lesion_paste import lesion_paste_speed_lines
 from tables_policies import policy_speed_lines
@@ -25,6 +26,7 @@ HERE = Path(__file__).resolve().parent
 WORDS = {"quadratic_weighted_kappa": "quadratic kappa"}
 VERDICTS = {"yes": "yes", "opposite": "no, the opposite", "unclear": "unclear", "not measured": "not measured"}
 KINDS = {
+    "aadg": aadg_lines,
     "fpt_meter": meter_lines,
     "fpt_speed": speed_lines,
     "fpt_texture": texture_lines,
