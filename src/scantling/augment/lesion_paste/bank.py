@@ -141,7 +141,8 @@ def make_bank(donors: Sequence[Donor], types: Sequence[str], largest_scale: floa
     if lacking:
         raise DataError(
             f"no lesion of {' or '.join(lacking)} in the masks of {len(donors)} annotated images",
-            do="check the masks; small lesions vanish from small images: raise data.image_size",
+            do="check the masks; masks of several types hold their numbers: name them in task.synthesizer.types; small "
+            "lesions vanish from small images: raise data.image_size",
         )
     found.sort(key=lambda entry: entry[0])
     sides = sorted({entry[1] for entry in found})
