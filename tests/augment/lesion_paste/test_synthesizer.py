@@ -178,6 +178,10 @@ def test_donors_are_read_from_a_picture_or_a_manifest(tmp_path):
         assert several.types == ("t0", "t1") and several.counts.tolist() == [3, 3]
     with pytest.raises(DataError, match="no mask of its lesions"):
         bank(lesion=str(tmp_path / "one.png"))
+    with pytest.raises(DataError, match=r"twp\.png.*no such file.*--lesion-mask"):
+        bank(lesion=str(tmp_path / "one.png"), lesion_mask=str(tmp_path / "twp.png"))
+    with pytest.raises(DataError, match=r"name them in task\.synthesizer\.types"):
+        bank(lesion=str(tmp_path / "one.png"), lesion_mask=str(tmp_path / "types.png"))
     with pytest.raises(RecipeError, match="no annotated image"):
         bank()
 

@@ -39,6 +39,9 @@ def read_donors(
         DataError: files that cannot be read, masks that do not fit, a picture without a mask.
     """
     path = Path(lesion)
+    for file, what in ((path, "--lesion"), (lesion_mask, "--lesion-mask")):
+        if file is not None and not Path(file).is_file():
+            raise DataError("no such file", where=file, do=f"correct the path after {what}")
     if path.suffix.lower() in {".csv", ".parquet"}:
         return _of_manifest(path, lesion_mask, preprocess, tuple(types))
     if lesion_mask is None:
