@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import hashlib
 import json
 import os
 from dataclasses import asdict, dataclass
@@ -37,6 +36,7 @@ from scantling.data.manifest import Manifest
 from scantling.data.phantoms import write_fundus
 from scantling.data.split import leave_out
 from scantling.run.bench import machine
+from scantling.run.bench_plan import digest
 from scantling.run.bundle import now, versions
 from scantling.run.search import spread
 from tables_aadg import CURVE, draw_curve
@@ -133,7 +133,10 @@ def main() -> None:
     parser.add_argument("--variants", nargs="+", default=list(variants()), choices=list(variants()))
     parser.add_argument("--seeds", nargs="+", type=int, default=list(SEEDS), choices=SEEDS)
     parser.add_argument(
-        "--epochs-share", type=float, default=1.0, help="for a trial of this bench: a part of all epochs"
+        "--epochs-share",
+        type=float,
+        default=1.0,
+        help="for a trial of this bench: a part of all epochs; its results stay in the working folder",
     )
     parser.add_argument("--collect", action="store_true", help="train nothing, write what is finished")
     arguments = parser.parse_args()
@@ -150,6 +153,8 @@ def main() -> None:
     jobs = [] if arguments.collect else [job for job in jobs if job not in known]
     new = spread(partial(outcome, work, arguments.epochs_share), jobs, arguments.workers) if jobs else []
     runs = [*known.values(), *new]
+    if not runs:
+        parser.error(f"nothing is finished in {work}; run without --collect")
     results = {
         "name": "aadg",
         "kind": "domain generalisation",
@@ -162,9 +167,12 @@ def main() -> None:
         "versions": versions(),
         "created": now(),
     }
-    write_json(RESULTS, results)
-    if all(name in results["summary"] for name in CURVE):
+    trial = arguments.epochs_share != 1
+    out = work / "trial.json" if trial else RESULTS
+    write_json(out, results)
+    if not trial and all(name in results["summary"] for name in CURVE):
         draw_curve(results, ROOT / "docs" / "images" / "aadg_curve.png")
+    print(f"results: {out}")
 
 
 def finished(settings: dict[str, Any], share: float, work: Path) -> dict[Job, dict[str, Any]]:
@@ -217,8 +225,7 @@ def setting(share: float, job: Job) -> tuple[str, dict[str, Any]]:
 
 def place(work: Path, share: float, job: Job) -> Path:
     """The folder of a job; another one for other settings."""
-    digest = hashlib.sha256(json.dumps(setting(share, job), sort_keys=True).encode()).hexdigest()[:8]
-    return work / f"{job.target}_{job.variant.replace('/', '-')}_{job.seed}_{digest}"
+    return work / f"{job.target}_{job.variant.replace('/', '-')}_{job.seed}_{digest(setting(share, job))}"
 
 
 def outcome(work: Path, share: float, job: Job) -> dict[str, Any]:

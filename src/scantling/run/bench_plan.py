@@ -200,7 +200,7 @@ class Plan:
         settings["trainer.seed"] = seed
         earlier = [self.pretraining(v.removeprefix(PRETRAINED)).key for v in settings.values() if _refers(v)]
         decisive = [content, settings, self.data[data].make, variant.drop, earlier, seed]
-        return Run(data, name, seed, recipe, settings, variant.drop, _hash(decisive))
+        return Run(data, name, seed, recipe, settings, variant.drop, digest(decisive))
 
 
 def open_data() -> Path:
@@ -288,5 +288,6 @@ def _key(key: str, first: str | None) -> str:
     return key if first is None or not key.startswith("task.") else f"stages.{first}.{key}"
 
 
-def _hash(content: Any) -> str:
+def digest(content: Any) -> str:
+    """Sixteen hexadecimal digits that change with ``content``, which JSON can write."""
     return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:16]

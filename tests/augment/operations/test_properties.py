@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from scantling.augment.operations import ALL, DRAWS, GEOMETRIC, MAGNITUDES, Pointwise, Spatial, Statistical
+from scantling.augment.operations import ALL, DRAWS, GEOMETRIC, MAGNITUDES, Pointwise, Spatial, Statistical, operation
 from scantling.augment.operations.geometric import resample, rotate, zoom
 from scantling.augment.operations.tables import PAIRS, histograms, identity_tables, look_up
 from scantling.augment.policy import OPERATIONS, Drawn, apply_drawn
@@ -31,6 +33,25 @@ def applied(
         images, moved, Drawn((name,), codes, torch.full((len(images), 1), float(value)), uniform)
     )
     return (found * 255).round().to(torch.uint8), fields
+
+
+@pytest.mark.parametrize("height", [1, 16, 17, 33, 50])
+@pytest.mark.parametrize("name", ["color", "hue", "sharpness"])
+def test_bands_of_rows_give_what_the_whole_image_gives(name: str, height: int, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(operation, "BAND_VALUES", 1)
+    images, chosen = images_of(size=(height, 9)), ALL[name]
+    assert isinstance(chosen, Spatial) and chosen.reach is not None
+    bands: list[int] = []
+
+    def compute(images: Tensor, values: Tensor, draws: Tensor) -> Tensor:
+        bands.append(images.shape[-2])
+        return chosen.compute(images, values, draws)
+
+    values = torch.tensor([chosen.low, chosen.neutral, chosen.high, chosen.high / 2], dtype=torch.float64)
+    draws = torch.rand(4, DRAWS, generator=seeded(), dtype=torch.float64)
+    found = replace(chosen, compute=compute)(images, values, draws)
+    assert torch.equal(found, chosen.compute(images, values, draws))
+    assert len(bands) == -(-height // operation.MIN_ROWS)
 
 
 def test_the_ten_operations_of_the_paper_come_first_and_in_its_order():
