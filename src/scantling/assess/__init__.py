@@ -1,0 +1,21 @@
+"""Judging sets of images: are synthetic images as diverse as real ones, and are they copies?"""
+
+from typing import TYPE_CHECKING, Any
+
+from scantling.assess.distances import DISTANCES
+from scantling.assess.index import SDICEResult, sdice
+from scantling.assess.moments import PairAccumulator
+
+if TYPE_CHECKING:
+    from scantling.assess.metric import SDICE
+
+__all__ = ["DISTANCES", "SDICE", "PairAccumulator", "SDICEResult", "sdice"]
+
+
+def __getattr__(name: str) -> Any:
+    """The metric is imported when used: torchmetrics takes seconds."""
+    if name == "SDICE":
+        from scantling.assess.metric import SDICE
+
+        return SDICE
+    raise AttributeError(f"module 'scantling.assess' has no attribute '{name}'")
