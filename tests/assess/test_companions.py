@@ -93,8 +93,7 @@ def test_kernel_distance_is_unbiased_and_that_of_brute_force():
         return (float(a @ b) / 4 + 1) ** 3
 
     own = [
-        np.mean([kernel(x[i], x[j]) for i in range(len(x)) for j in range(len(x)) if i != j])
-        for x in (real, synthetic)
+        np.mean([kernel(x[i], x[j]) for i in range(len(x)) for j in range(len(x)) if i != j]) for x in (real, synthetic)
     ]
     across = np.mean([kernel(a, b) for a in real for b in synthetic])
     generator = np.random.default_rng(0)

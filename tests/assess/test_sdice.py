@@ -270,7 +270,7 @@ def test_tables_of_classes_are_the_index_of_each_class_alone():
     real, synthetic = clusters(20), clusters(15, 0.7, 3)
     for distance in ("fisher", "wasserstein"):
         found = index(real, synthetic, distance=distance)
-        with pytest.warns(UserWarning):
+        with pytest.warns(UserWarning, match="gamma_inter"):
             alone = sdice(real[0][real[1] == 2], real[1][real[1] == 2], synthetic[0][synthetic[1] == 2],
                           synthetic[1][synthetic[1] == 2], distance=distance)  # fmt: skip
         assert found.classes.gamma[2] == pytest.approx(alone.intra.gamma, rel=1e-6)

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 from scantling.assess.distances import DISTANCES
 from scantling.assess.index import SDICEResult, sdice
 from scantling.assess.moments import PairAccumulator
+from scantling.nets import torchvision_ops  # noqa: F401  (must run before torchmetrics imports torchvision)
 
 if TYPE_CHECKING:
     from scantling.assess.metric import SDICE

@@ -19,6 +19,8 @@ EQUAL = 1e-12
 """Means that differ by less are the same."""
 SMOOTHING = 0.01
 """Share of a uniform distribution that KL and JS mix into both histograms, so that empty bins have a logarithm."""
+COARSE = 8
+"""Bins that KL and JS take together: finer ones would be compared by the noise of few pairs."""
 _WIDTH = 2.0 / BINS
 
 
@@ -154,7 +156,9 @@ def _steps(real: Similarities, synthetic: Similarities) -> np.ndarray:
 
 
 def _smooth(one: Similarities) -> np.ndarray:
-    return (1 - SMOOTHING) * _density(one) + SMOOTHING / BINS
+    density = _density(one)
+    coarse = density.reshape(*density.shape[:-1], -1, COARSE).sum(-1)
+    return (1 - SMOOTHING) * coarse + SMOOTHING * COARSE / BINS
 
 
 def _divergence(one: np.ndarray, two: np.ndarray) -> np.ndarray:

@@ -12,10 +12,10 @@ from scantling.assess.distances import Distance, Similarities
 from scantling.assess.embedded import Embedded
 from scantling.assess.histogram import pair_histograms
 from scantling.assess.moments import pair_sums
-from scantling.core.errors import RecipeError
+from scantling.assess.normalisation import scale_of
 
 FEWEST = 20
-"""Divisions into halves, at least."""
+"""Divisions into halves that a user may ask for, at least."""
 Weights = Callable[[np.ndarray], np.ndarray]
 """From images a group ``(K,)`` to the weights ``(2, K, K)`` of intra and inter pairs."""
 
@@ -45,6 +45,11 @@ class Floor:
         """Distance that 95 % of the divisions stay below, ``(2,)``."""
         return np.quantile(self.halves, 0.95, axis=0, method="inverted_cdf")
 
+    def scale(self, kind: int) -> float:
+        """tau of intra (0) or inter (1); NaN where the collapse is no further away than halves may be."""
+        collapsed = float(self.collapsed.mean(0)[kind])
+        return scale_of(float(self.mean[kind]), collapsed) if collapsed > self.upper[kind] else float("nan")
+
 
 def similarities(data: Embedded, weights: Weights, histograms: bool = False) -> list[Similarities]:
     """Similarities of intra and of inter pairs of a set."""
@@ -63,14 +68,9 @@ def split_half(
         real: the set; of a group with an odd number of images one is left out.
         distance: between similarities.
         weights: of the pairs.
-        repeats: divisions, at least 20.
+        repeats: divisions, best 20 or more.
         generator: source of the divisions.
-
-    Raises:
-        RecipeError: fewer divisions.
     """
-    if repeats < FEWEST:
-        raise RecipeError(f"{repeats} divisions into halves", where="floor_repeats", do=f"use {FEWEST} or more, or 0")
     drawn = distance.needs == "histogram"
     members = [rows.cpu().numpy() for rows in real.members()]
     halves, collapsed = np.full((repeats, 2), np.nan), np.full((repeats, 2), np.nan)

@@ -22,11 +22,11 @@ from torch import Tensor
 from scantling.assess.bootstrap import percentiles, replicates
 from scantling.assess.distances import DISTANCES, EQUAL, Distance, Similarities, distance_of
 from scantling.assess.embedded import Embedded
-from scantling.assess.floor import Floor, Weights, split_half
+from scantling.assess.floor import FEWEST, Floor, Weights, split_half
 from scantling.assess.histogram import PairHistograms, pair_histograms
 from scantling.assess.labels import Groups, group
 from scantling.assess.moments import Moments, PairSums, pair_sums
-from scantling.assess.normalisation import calibrated, exponential, scale_of
+from scantling.assess.normalisation import calibrated, exponential
 from scantling.assess.reading import FEWEST_IMAGES, NEAR, read_pair
 from scantling.core.errors import DataError, RecipeError
 
@@ -127,20 +127,22 @@ class Table:
     distance: np.ndarray
     gamma: np.ndarray
 
+    @property
+    def columns(self) -> list[str]:
+        """Names of what each row tells."""
+        sides = [f"{side}_{what}" for side in ("real", "synthetic") for what in ("pairs", "mean", "sd")]
+        return [*(("class",) if self.rows.ndim == 1 else ("class", "other")), *sides, "distance", "sign", "gamma"]
+
     def records(self) -> list[dict[str, Any]]:
         """One mapping a row, with plain values."""
-        keys = ("class",) if self.rows.ndim == 1 else ("class", "other")
         out = []
-        for i, row in enumerate(self.rows.reshape(len(self.rows), -1)):
-            one = {key: self.names[int(k)] for key, k in zip(keys, row, strict=True)}
-            for name, m in (("real", self.real), ("synthetic", self.synthetic)):
-                one |= {
-                    f"{name}_pairs": int(m.count[i]),
-                    f"{name}_mean": float(m.mean[i]),
-                    f"{name}_sd": float(m.sd[i]),
-                }
+        for i, row in enumerate(self.rows):
+            values: list[Any] = [self.names[int(k)] for k in np.atleast_1d(row)]
+            for m in (self.real, self.synthetic):
+                values += [int(m.count[i]), float(m.mean[i]), float(m.sd[i])]
             sign = sign_of(float(self.real.mean[i]), float(self.synthetic.mean[i]))
-            out.append({**one, "distance": float(self.distance[i]), "sign": sign, "gamma": float(self.gamma[i])})
+            values += [float(self.distance[i]), sign, float(self.gamma[i])]
+            out.append(dict(zip(self.columns, values, strict=True)))
         return out
 
 
@@ -245,6 +247,7 @@ def sdice(
     floor: int = 0,
     seed: int | np.random.Generator = 0,
     patients: tuple[np.ndarray | None, np.ndarray | None] = (None, None),
+    histogram_images: int | None = None,
 ) -> SDICEResult:
     """The SDICE index of a synthetic set against a real one.
 
@@ -269,6 +272,8 @@ def sdice(
         floor: divisions of the real set into halves, at least 20, or 0 for none.
         seed: of replicates and divisions, or a generator.
         patients: codes ``(N,)`` and ``(M,)`` of whose images belong together, negative where not known.
+        histogram_images: look at the pairs of at most so many images of each set, drawn at random; None for all. Means
+            and variances are always of all.
 
     Raises:
         DataError: embeddings or labels that do not fit, or rows without a direction.
@@ -279,37 +284,59 @@ def sdice(
     >>> found.intra.distance, found.pair
     (inf, (0.0, 1.0))
     """
-    chosen = distance_of(distance)
-    if normalisation not in ("exponential", "calibrated"):
-        raise RecipeError(f"unknown normalisation '{normalisation}'", do="use exponential or calibrated")
-    if normalisation == "calibrated" and not floor:
-        raise RecipeError("a calibrated score needs the floor", where="normalisation", do="ask for 20 divisions")
-    exponential(0.0, beta)
+    chosen = check_settings(distance, beta, normalisation, floor)
     groups = group(real_labels, synthetic_labels, names)
     sets = embed_both(real, synthetic, groups, centre)
     weights = weights_of(groups.affinity, balance)
     drawn = histograms or chosen.needs == "histogram"
-    sums = [pair_sums(one) for one in sets]
-    shapes = [pair_histograms(one, weights(counts_of(one))) if drawn else None for one in sets]
     generator = np.random.default_rng(seed)
-    floors = split_half(sets[0], chosen, weights, floor, generator) if floor else None
-    parts = [_similarities(one, s, h, weights) for one, s, h in zip(sets, sums, shapes, strict=True)]
-    again = [
-        replicates(one, weights(counts_of(one)), bootstrap, generator, chosen.needs == "histogram", whose)
-        for one, whose in zip(sets, patients, strict=True)
-        if bootstrap
+    sums = [pair_sums(one) for one in sets]
+    chosen_rows = [_some(len(one), histogram_images, generator) for one in sets]
+    looked = [one if r is None else one.select(torch.from_numpy(r)) for one, r in zip(sets, chosen_rows, strict=True)]
+    shapes = [pair_histograms(one, weights(counts_of(one))) if drawn else None for one in looked]
+    by_pairs = chosen.needs == "histogram"
+    floors = split_half(looked[0] if by_pairs else sets[0], chosen, weights, floor, generator) if floor else None
+    parts = [
+        [Similarities(s.pooled(w), None if h is None else h.pooled[k]) for k, w in enumerate(weights(counts_of(one)))]
+        for one, s, h in zip(sets, sums, shapes, strict=True)
     ]
+    again = [
+        replicates(
+            few if by_pairs else one, weights(counts_of(few if by_pairs else one)), bootstrap, generator, by_pairs,
+            whose[rows] if by_pairs and whose is not None and rows is not None else whose,
+        )
+        for one, few, rows, whose in zip(sets, looked, chosen_rows, patients, strict=True)
+        if bootstrap
+    ]  # fmt: skip
     scores = [
         _score(k, chosen, beta, normalisation, [p[k] for p in parts], [a[k] for a in again], floors) for k in (0, 1)
     ]
     counts = np.stack([counts_of(one) for one in sets]).astype(np.int64)
     notes = _notes(groups, counts, scores)
-    for note in notes[:1] if math.isnan(scores[1].gamma) or math.isnan(scores[0].gamma) else []:
-        warnings.warn(note, stacklevel=2)
+    for note in notes:
+        if "undefined" in note:
+            warnings.warn(note, stacklevel=2)
     return SDICEResult(
         scores[0], scores[1], distance, beta, normalisation, balance, groups.names, counts,
         *_tables(groups.names, chosen, beta, sums, shapes), floors, tuple(notes),
     )  # fmt: skip
+
+
+def check_settings(distance: str, beta: float, normalisation: str, floor: int) -> Distance:
+    """The distance of settings that can be used.
+
+    Raises:
+        RecipeError: an unknown distance or normalisation, ``beta`` not above 0, or too few divisions.
+    """
+    chosen = distance_of(distance)
+    if normalisation not in ("exponential", "calibrated"):
+        raise RecipeError(f"unknown normalisation '{normalisation}'", do="use exponential or calibrated")
+    if normalisation == "calibrated" and not floor:
+        raise RecipeError("a calibrated score needs the floor", where="normalisation", do=f"ask for {FEWEST} divisions")
+    if floor and floor < FEWEST:
+        raise RecipeError(f"{floor} divisions into halves", where="floor", do=f"use {FEWEST} or more, or 0")
+    exponential(0.0, beta)
+    return chosen
 
 
 def embed_both(
@@ -360,11 +387,9 @@ def sign_of(real: float, synthetic: float) -> int:
     return 0 if not abs(gap) >= EQUAL else (1 if gap > 0 else -1)
 
 
-def _similarities(
-    data: Embedded, sums: PairSums, shapes: PairHistograms | None, weights: Weights
-) -> list[Similarities]:
-    given = weights(counts_of(data))
-    return [Similarities(sums.pooled(w), None if shapes is None else shapes.pooled[k]) for k, w in enumerate(given)]
+def _some(count: int, most: int | None, generator: np.random.Generator) -> np.ndarray | None:
+    """At most so many rows, drawn at random, ascending; None for all."""
+    return None if most is None or count <= most else np.sort(generator.permutation(count)[:most])
 
 
 def score_of(
@@ -389,7 +414,7 @@ def _score(
     real, synthetic = sides
     distance, sign, gamma, _ = score_of(chosen, beta, real, synthetic)
     floor = None if floors is None else (float(floors.mean[kind]), float(floors.upper[kind]))
-    scale = None if floors is None else scale_of(float(floors.mean[kind]), float(floors.collapsed.mean(0)[kind]))
+    scale = None if floors is None else floors.scale(kind)
 
     def scored(d: Any) -> Any:
         if normalisation == "exponential" or floor is None or scale is None:
@@ -402,9 +427,10 @@ def _score(
         drawn = chosen(*again)
         spans, interval = percentiles(drawn, LEVEL), percentiles(scored(drawn), LEVEL)
     return Score(
-        real.moments, synthetic.moments, distance, sign, gamma, 1.0 if sign < 0 else gamma, interval, spans, floor, scale,
+        real.moments, synthetic.moments, distance, sign, gamma, 1.0 if sign < 0 else gamma, interval, spans, floor,
+        scale,
         {name: float(d(real, synthetic)) for name, d in DISTANCES.items() if _possible(d, real)},
-        None if real.histogram is None or synthetic.histogram is None else np.stack([real.histogram, synthetic.histogram]),
+        None if real.histogram is None else np.stack([real.histogram, np.asarray(synthetic.histogram)]),
     )  # fmt: skip
 
 

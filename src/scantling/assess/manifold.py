@@ -1,7 +1,7 @@
 """Precision, recall, density and coverage of a synthetic set, from nearest neighbours.
 
-Source: Kynkäänniemi et al. 2019, arXiv 1904.06991; Naeem et al. 2020, arXiv 2002.09797. Rows are brought to length 1, so
-that Euclidean neighbours are neighbours by cosine similarity.
+Source: Kynkäänniemi et al. 2019, arXiv 1904.06991; Naeem et al. 2020, arXiv 2002.09797. Rows are brought to length 1,
+so that Euclidean neighbours are neighbours by cosine similarity.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ _ROUNDING = 1e-6
 """Similarities in single precision that differ by less are the same."""
 
 
-def manifold(real: Tensor, synthetic: Tensor, real_radius: Tensor, synthetic_radius: Tensor, k: int) -> dict[str, float]:
+def manifold(
+    real: Tensor, synthetic: Tensor, real_radius: Tensor, synthetic_radius: Tensor, k: int
+) -> dict[str, float]:
     """Four shares that tell fidelity from diversity.
 
     Args:
@@ -25,9 +27,9 @@ def manifold(real: Tensor, synthetic: Tensor, real_radius: Tensor, synthetic_rad
         k: neighbours that the radii reach to.
 
     Returns:
-        ``precision``, the share of synthetic images inside the ball of a real one; ``recall``, of real images inside the
-        ball of a synthetic one; ``density``, real balls that a synthetic image lies in, over k (1 where the sets are
-        alike, no upper end); ``coverage``, the share of real images whose ball holds a synthetic one.
+        ``precision``, the share of synthetic images inside the ball of a real one; ``recall``, of real images inside
+        the ball of a synthetic one; ``density``, real balls that a synthetic image lies in, over k (1 where the sets
+        are alike, no upper end); ``coverage``, the share of real images whose ball holds a synthetic one.
     """
     inside = torch.zeros(len(synthetic), dtype=torch.int64, device=real.device)
     covered = torch.zeros(len(real), dtype=torch.bool, device=real.device)

@@ -22,8 +22,8 @@ _SIDES = ("real", "synthetic")
 class SDICE(Metric):
     """The SDICE index over a stream of embeddings.
 
-    With a distance of means and variances it keeps, for both sets, K vectors and K matrices of D x D, which processes add
-    up; nothing grows with the number of images. Distances that need a histogram keep the embeddings.
+    With a distance of means and variances it keeps, for both sets, K vectors and K matrices of D x D, which processes
+    add up; nothing grows with the number of images. Distances that need a histogram keep the embeddings.
 
     Args:
         num_classes: K.
@@ -36,7 +36,9 @@ class SDICE(Metric):
     Raises:
         RecipeError: an unknown distance, or sizes below 1.
 
-    >>> at = lambda *degrees: torch.stack([torch.tensor(degrees).deg2rad().cos(), torch.tensor(degrees).deg2rad().sin()], 1)
+    >>> def at(*degrees):
+    ...     turned = torch.tensor(degrees).deg2rad()
+    ...     return torch.stack([turned.cos(), turned.sin()], 1)
     >>> metric = SDICE(num_classes=2, num_features=2)
     >>> metric.update(at(0.0, 60.0, 90.0, 150.0), torch.tensor([0, 0, 1, 1]), real=True)
     >>> metric.update(at(0.0, 40.0, 90.0, 130.0), torch.tensor([0, 0, 1, 1]), real=False)

@@ -13,8 +13,8 @@ from scantling.assess.embedded import Embedded
 def vendi(data: Embedded) -> float:
     """Exponential of the entropy of the eigenvalues of the similarity matrix over N: from 1 (copies) to N (orthogonal).
 
-    The N x N and the D x D matrix have the same eigenvalues but for zeros; the smaller one is taken. It does not look at
-    labels.
+    The N x N and the D x D matrix have the same eigenvalues but for zeros; the smaller one is taken. It does not look
+    at labels.
 
     >>> vendi(Embedded(torch.eye(3), torch.zeros(3, dtype=torch.int64), 1))
     3.0
