@@ -10,8 +10,8 @@ from torch import Tensor
 
 from scantling.core.errors import DataError
 
-_ELEMENTS = 1 << 22
-"""Numbers of a block: 32 MiB in double precision."""
+_ELEMENTS = 1 << 20
+"""Numbers of a block: 8 MiB in double precision, which a processor's cache may hold."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Embedded:
             bad = ~values.isfinite().all(1)
             if bool(bad.any()):
                 raise DataError("an embedding is not finite", where=f"row {rows.start + int(bad.int().argmax())}")
-            empty = (self._shifted(values) ** 2).sum(1) == 0
+            empty = ~(values.any(1) if self.centre is None else (values - self.centre).any(1))
             if bool(empty.any()):
                 raise DataError(
                     "an embedding is zero and has no direction",
@@ -65,8 +65,10 @@ class Embedded:
 
     def units(self, rows: Tensor | slice) -> Tensor:
         """Some rows ``(b, D)`` float64, brought to length 1."""
-        values = self._shifted(self.features[rows])
-        return values / values.norm(dim=1, keepdim=True)
+        values = self.features[rows].to(torch.float64, copy=isinstance(rows, slice))
+        if self.centre is not None:
+            values -= self.centre
+        return values.div_(values.norm(dim=1, keepdim=True))
 
     def unit_matrix(self, order: Tensor | None = None) -> Tensor:
         """All rows ``(N, D)``, or those of ``order``, at length 1 in single precision, for work pair by pair."""
@@ -92,10 +94,6 @@ class Embedded:
         """Rows of every group, ascending."""
         order = torch.argsort(self.codes, stable=True)
         return list(order.split(self.counts.tolist()))
-
-    def _shifted(self, values: Tensor) -> Tensor:
-        values = values.double()
-        return values if self.centre is None else values - self.centre
 
 
 def pieces(rows: Tensor, width: int) -> tuple[Tensor, ...]:

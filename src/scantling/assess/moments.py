@@ -152,16 +152,14 @@ def pair_sums(data: Embedded) -> PairSums:
     """
     if _fewer_pairs(data):
         return _by_pairs(data)
-    counts = data.counts.double()
-    sums = _group_sums(data)
-    second = torch.zeros(data.num_groups, data.num_groups, dtype=torch.float64, device=sums.device)
-    for _, grams in gram_slabs(data):
+    first = second = torch.zeros(data.num_groups, data.num_groups, dtype=torch.float64, device=data.features.device)
+    for _, grams, sums in gram_slabs(data):
         flat = grams.flatten(1)
-        second.addmm_(flat, flat.T)
-    return _without_self(counts, sums @ sums.T, second)
+        first, second = sums @ sums.T, torch.addmm(second, flat, flat.T)
+    return _without_self(data.counts.double(), first, second)
 
 
-def gram_slabs(data: Embedded, held: int = 1) -> Iterator[tuple[slice, Tensor]]:
+def gram_slabs(data: Embedded, held: int = 1) -> Iterator[tuple[slice, Tensor, Tensor]]:
     """Rows of the Gram matrices of all groups, some at a time.
 
     Args:
@@ -169,7 +167,7 @@ def gram_slabs(data: Embedded, held: int = 1) -> Iterator[tuple[slice, Tensor]]:
         held: how many tensors of a slab's size the caller needs beside each other.
 
     Yields:
-        which rows, and ``(K, w, D)`` float64.
+        which rows; ``(K, w, D)`` float64; and the sums of the groups ``(K, D)``, the same each time.
     """
     width = data.width
     step = max(1, min(width, _BUDGET // max(1, held * data.num_groups * width)))
@@ -178,11 +176,13 @@ def gram_slabs(data: Embedded, held: int = 1) -> Iterator[tuple[slice, Tensor]]:
         slab = slice(start, min(start + step, width))
         shape = (data.num_groups, slab.stop - slab.start, width)
         grams = torch.zeros(shape, dtype=torch.float64, device=data.features.device)
+        sums = torch.zeros(data.num_groups, width, dtype=torch.float64, device=data.features.device)
         for code, rows in enumerate(members):
             for part in pieces(rows, width):
                 units = data.units(part)
                 grams[code].addmm_(units[:, slab].T, units)
-        yield slab, grams
+                sums[code] += units.sum(0)
+        yield slab, grams, sums
 
 
 @dataclass(frozen=True)
@@ -216,9 +216,8 @@ def row_sums(data: Embedded, weights: np.ndarray) -> RowSums:
         first, second = _rows_by_pairs(data, given)
     else:
         first, second = torch.zeros_like(own), torch.zeros_like(own)
-        targets = given @ _group_sums(data)
-        for slab, grams in gram_slabs(data, 1 + len(given)):
-            mixed = torch.einsum("wab,bsd->wasd", given, grams)
+        for slab, grams, sums in gram_slabs(data, 1 + len(given)):
+            mixed, targets = torch.einsum("wab,bsd->wasd", given, grams), given @ sums
             for code, rows in enumerate(data.members()):
                 for part in pieces(rows, data.width):
                     units = data.units(part)
@@ -239,13 +238,6 @@ def _fewer_pairs(data: Embedded) -> bool:
     """Whether pair by pair is less work than Gram matrices."""
     n, d, k = len(data), data.width, data.num_groups
     return n * n * (d + 4) < n * d * d + k * k * d * d
-
-
-def _group_sums(data: Embedded) -> Tensor:
-    sums = torch.zeros(data.num_groups, data.width, dtype=torch.float64, device=data.features.device)
-    for rows in data.blocks():
-        sums.index_add_(0, data.codes[rows], data.units(rows))
-    return sums
 
 
 def _by_pairs(data: Embedded) -> PairSums:

@@ -104,11 +104,13 @@ def read_set(
     store = Store.open(manifest, encoder.preprocess, None, workers or os.cpu_count() or 1, decoding)
     store.derive(encoder.derivation, batch_size, device, encoding)
     kept = torch.from_numpy(rows)
+    features = store.data[EMBEDDING][kept]
+    _refuse_empty(features, manifest, rows)
     patients = None
     if "patient" in manifest.table and manifest.table["patient"].notna().any():
         patients = pd.factorize(manifest.table["patient"])[0].astype(np.int64)[rows]
     return ImageSet(
-        store.data[EMBEDDING][kept], names, labels[rows], rows + 2, store.data[IMAGE], kept, patients,
+        features, names, labels[rows], rows + 2, store.data[IMAGE], kept, patients,
         len(wanted) - len(rows),
     )  # fmt: skip
 
@@ -139,6 +141,17 @@ def common_labels(real: ImageSet, synthetic: ImageSet) -> tuple[tuple[str, ...],
             f"the sets have no class in common: {told[0]} and {told[1]}", do="use the same names of classes in both"
         )
     return names, out[0], out[1]
+
+
+def _refuse_empty(features: Tensor, manifest: Manifest, rows: np.ndarray) -> None:
+    bad = ~(features.isfinite().all(1) & features.any(1))
+    if bool(bad.any()):
+        row = int(rows[int(bad.int().argmax())])
+        raise DataError(
+            f"the embedding of '{manifest.table['image'].iloc[row]}' is zero or not finite",
+            where=f"{manifest.source}, row {row + 2}",
+            do="leave the image out, or use another encoder",
+        )
 
 
 def _of_arrays(path: Path) -> ImageSet:
