@@ -273,7 +273,7 @@ def summary(runs: dict[str, Any]) -> dict[str, Any]:
         key: {
             what: {
                 "mean": statistics.fmean(r[key][what] for r in runs.values()),
-                "sd": statistics.stdev([r[key][what] for r in runs.values()]) if len(runs) > 1 else 0.0,
+                "sd": statistics.stdev([r[key][what] for r in runs.values()]) if len(runs) > 1 else None,
             }
             for what in values
         }

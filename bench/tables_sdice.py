@@ -24,7 +24,7 @@ def sdice_lines(content: Mapping[str, Any], table: Table) -> Iterator[str]:
         columns = [c for c in COLUMNS if c in next(iter(rows.values()))]
         yield from table(
             ["synthetic set", *(COLUMNS[c] for c in columns)],
-            [[key, *(f"{row[c]['mean']:.3f} ± {row[c]['sd']:.3f}" for c in columns)] for key, row in rows.items()],
+            [[key, *(_spread(row[c]) for c in columns)] for key, row in rows.items()],
         )
         claims = content["claims"][name]
         yield from table(
@@ -42,6 +42,10 @@ def sdice_lines(content: Mapping[str, Any], table: Table) -> Iterator[str]:
         f"in neither set. {m['processor']}, one core; `python bench/sdice.py`. {content['created'][:10]}."
     )
     yield ""
+
+
+def _spread(figure: Mapping[str, Any]) -> str:
+    return f"{figure['mean']:.3f}" + ("" if figure["sd"] is None else f" ± {figure['sd']:.3f}")
 
 
 def sdice_speed_lines(content: Mapping[str, Any], table: Table) -> Iterator[str]:
