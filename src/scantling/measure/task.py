@@ -89,7 +89,7 @@ class MeasureBiometry(Task):
         rows = len(batch)
         label = batch[LABEL] if LABEL in batch else torch.full((rows,), -1, device=called.device)
         nothing = torch.full_like(called, -1, dtype=torch.int64)
-        mask = batch[MASK] if MASK in batch else nothing
+        mask = batch.get(MASK, nothing)
         known = mask >= 0
         drawn = objective.drawn(mask)[:, 0]
         none = ~known.flatten(1).any(1)

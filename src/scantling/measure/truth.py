@@ -35,8 +35,8 @@ def true_lengths(
     """Millimetres (pixels of the original where its spacing is not known) of every length, ``(n,)`` each, NaN where
     there is none.
 
-    Columns ``hc_mm``, ``bpd_mm``, ``ofd_mm``, ``ac_mm`` and ``fl_mm`` come first; what they leave out is measured in the
-    mask at its own size.
+    Columns ``hc_mm``, ``bpd_mm``, ``ofd_mm``, ``ac_mm`` and ``fl_mm`` come first; what they leave out is measured in
+    the mask at its own size.
 
     Args:
         manifest: the images.
