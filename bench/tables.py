@@ -19,6 +19,7 @@ from tables_aadg import aadg_lines
 from tables_fpt import meter_lines, speed_lines, texture_lines
 from tables_lesion_paste import lesion_paste_speed_lines
 from tables_policies import policy_speed_lines
+from tables_sdice import sdice_lines, sdice_speed_lines
 from tables_spmix import speed_lines as spmix_speed_lines
 from tables_spmix import toy_lines
 
@@ -32,6 +33,8 @@ KINDS = {
     "fpt_texture": texture_lines,
     "lesion_paste_speed": lesion_paste_speed_lines,
     "policy_speed": policy_speed_lines,
+    "sdice": sdice_lines,
+    "sdice_speed": sdice_speed_lines,
     "spmix_speed": spmix_speed_lines,
     "spmix_toy": toy_lines,
 }

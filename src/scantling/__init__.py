@@ -10,13 +10,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from scantling.run.assess_diversity import assess_diversity
     from scantling.run.evaluate import evaluate
     from scantling.run.model import load
     from scantling.run.predict import predict
     from scantling.run.train import train
 
 __version__ = "0.1.0"
-__all__ = ["evaluate", "load", "predict", "train"]
+__all__ = ["assess_diversity", "evaluate", "load", "predict", "train"]
 
 _HOMES = {name: f"scantling.run.{'model' if name == 'load' else name}" for name in __all__}
 

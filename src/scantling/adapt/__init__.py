@@ -5,6 +5,7 @@ from scantling.adapt.anomaly_autoencoder import AnomalyAutoencoder
 from scantling.adapt.anomaly_classifier import AnomalyClassifier
 from scantling.adapt.anomaly_gaussian import ImageGaussian, PatchGaussian
 from scantling.adapt.anomaly_memory import PatchMemory
+from scantling.adapt.biometry import BiometryUNet
 from scantling.adapt.bitfit import BitFit
 from scantling.adapt.bottleneck import BottleneckAdapter
 from scantling.adapt.dense_tokens import DenseTokens
@@ -24,6 +25,7 @@ __all__ = [
     "AdaptFormer",
     "AnomalyAutoencoder",
     "AnomalyClassifier",
+    "BiometryUNet",
     "BitFit",
     "BottleneckAdapter",
     "DenseTokens",

@@ -256,6 +256,52 @@ class Masks(Target):
         return self.names
 
 
+PLANES = ("head", "abdomen", "femur")
+"""Standard planes of fetal biometry."""
+
+
+@dataclass(frozen=True)
+class Biometry(Target):
+    """Which standard plane of a fetus an image shows, and the outline of what is measured in it.
+
+    Names are planes, any of head, abdomen and femur. The plane is in the manifest's column ``plane``, or ``label``; the
+    filled outline in ``mask``. Either may be empty in a row, which then teaches the other alone.
+    """
+
+    kind: ClassVar[str] = "biometry"
+    objective: ClassVar[str] = "scantling.tasks.objectives.PlaneAndMask"
+    metrics: ClassVar[tuple[str, ...]] = ("mae", "dice", "plane_accuracy")
+    dense: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        stray = [name for name in self.names if name not in PLANES]
+        if stray:
+            raise DataError(
+                f"'{stray[0]}' is no plane{nearest(stray[0], PLANES)}",
+                where="target",
+                do=f"use some of {', '.join(PLANES)}",
+            )
+
+    def encode(self, table: pd.DataFrame) -> np.ndarray:
+        """Number of the plane ``(N,)`` int64; -1 where it is not given, and 0 in all rows where there is one plane."""
+        import numpy as np
+
+        if "plane" in table:
+            table = table.assign(label=table["plane"])
+        if self.size == 1 and "label" not in table:
+            return np.zeros(len(table), dtype=np.int64)
+        return _encode_column(self, table)
+
+    def decode(self, probabilities: np.ndarray) -> list[str]:
+        """The plane of every row of ``probabilities (N, 1 + K, H, W)``: the mask's come first."""
+        return [self.names[i] for i in probabilities[:, 1:].mean((2, 3)).argmax(1)]
+
+    @property
+    def structures(self) -> tuple[str, ...]:
+        """What is drawn and scored: one outline, whatever the plane."""
+        return ("outline",)
+
+
 @dataclass(frozen=True)
 class NoTarget(Target):
     """Images without labels: pretraining, generation, prediction."""
@@ -278,7 +324,7 @@ class NoTarget(Target):
         return [""] * len(probabilities)
 
 
-TARGETS: dict[str, type[Target]] = {t.kind: t for t in (Grade, Classes, Findings, Mask, Masks, NoTarget)}
+TARGETS: dict[str, type[Target]] = {t.kind: t for t in (Grade, Classes, Findings, Mask, Masks, Biometry, NoTarget)}
 
 
 def make_target(kind: str, names: Sequence[str] = ()) -> Target:
@@ -319,6 +365,8 @@ def parse_target(spec: str, table: pd.DataFrame | None = None) -> Target:
         return NoTarget()
     if kind == "mask":
         return make_target(kind, ["background", "foreground"])
+    if kind == "biometry":
+        return make_target(kind, _planes_in(table))
     if table is None:
         return make_target(kind, ())
     return make_target(kind, _names_in(kind, table))
@@ -339,6 +387,14 @@ def _names_in(kind: str, table: pd.DataFrame) -> list[str]:
             )
         return [str(i) for i in range(max((int(t) for t in found), default=-1) + 1)]
     return sorted(found, key=lambda t: (not t.isdigit(), int(t) if t.isdigit() else 0, t))
+
+
+def _planes_in(table: pd.DataFrame | None) -> list[str]:
+    """Planes that a table names, in their usual order; all of them where it names none."""
+    column = next((c for c in ("plane", "label") if table is not None and c in table), None)
+    cells = [] if table is None or column is None else [label_text(cell) for cell in table[column]]
+    found = {cell for cell in cells if cell is not None}
+    return [p for p in PLANES if p in found] + sorted(f for f in found if f not in PLANES) or list(PLANES)
 
 
 def target_of(table: pd.DataFrame) -> Target:

@@ -40,6 +40,14 @@ COMMANDS = Command(
         "evaluate": Command("Measure a trained model on a split, with intervals and a report.", "evaluate"),
         "predict": Command("Apply a trained model to images.", "predict"),
         "generate": Command("Write synthetic images with their masks.", "generate"),
+        "assess": Command(
+            "Judge images: their diversity.",
+            verbs={
+                "diversity": Command(
+                    "Compare the diversity of synthetic images with that of real ones.", "assess_diversity"
+                )
+            },
+        ),
         "meter": Command("What a training step of a recipe costs: parameters, memory, operations.", "meter"),
         "export": Command("Write a trained model as ONNX.", "export"),
         "bench": Command("Compare recipes and settings over data sets and seeds, as a plan says.", "bench"),

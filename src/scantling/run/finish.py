@@ -149,7 +149,7 @@ def data_summary(prepared: Prepared) -> dict[str, Any]:
             continue
         patients = table["patient"].iloc[rows].nunique() if "patient" in table else None
         splits[name] = {"images": len(rows), "patients": patients}
-        if prepared.target.kind in {"grade", "class", "findings"}:
+        if prepared.target.kind in {"grade", "class", "findings", "biometry"}:
             counts = count_classes(prepared.target, prepared.labels[torch.from_numpy(rows)])
             present = counts[:, 1] if counts.ndim == 2 else counts
             classes[name] = dict(zip(prepared.target.names, [int(c) for c in present], strict=True))
@@ -168,7 +168,10 @@ def _objective_description(task: Task, init_args: Mapping[str, Any]) -> dict[str
 def _best_row(path: Path, names: Sequence[str]) -> dict[str, Any]:
     import csv
 
+    from scantling.run.keeper import lower_is_better
+
     with path.open(encoding="utf-8") as stream:
         rows = list(csv.DictReader(stream))
-    best = {n: [float(r[f"val_{n}"]) for r in rows if r.get(f"val_{n}")] for n in names}
-    return {n: {"value": max(v), "low": None, "high": None} for n, v in best.items() if v}
+    told = {n: [float(r[f"val_{n}"]) for r in rows if r.get(f"val_{n}")] for n in names}
+    best = {n: min(v) if lower_is_better(n) else max(v) for n, v in told.items() if v}
+    return {n: {"value": value, "low": None, "high": None} for n, value in best.items()}

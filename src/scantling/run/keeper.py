@@ -25,6 +25,11 @@ if TYPE_CHECKING:
 LOWER_IS_BETTER = ("loss", "hd95", "ece", "brier", "mae")
 
 
+def lower_is_better(figure: str) -> bool:
+    """Whether the best value of a validation figure is the smallest one."""
+    return figure.removeprefix("val_").startswith(LOWER_IS_BETTER)
+
+
 class Keeper(Checkpoint):
     """Writes checkpoints atomically, keeps the best weights, and ends a run that no longer gets better.
 
@@ -40,7 +45,7 @@ class Keeper(Checkpoint):
         self.last, self.best = folder / "checkpoints" / "last.ckpt", folder / "checkpoints" / "best.safetensors"
         self.table = folder / "log" / "metrics.csv"
         self.monitor, self.patience, self.minutes, self.steps = monitor, patience, minutes, steps
-        self.lower = monitor.removeprefix("val_").startswith(LOWER_IS_BETTER)
+        self.lower = lower_is_better(monitor)
         self.best_value: float | None = None
         self.best_epoch = -1
         self.rows: list[dict[str, float]] = []

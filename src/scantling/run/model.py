@@ -34,11 +34,13 @@ class Segmented:
         entropy: of the averaged probabilities, ``(B, H, W)`` in [0, 1]: 0 certain, 1 as undecided as can be.
         deviation: standard deviation of the probability over the augmentations, largest of all outputs, ``(B, H, W)``
             in [0, 0.5]; None without augmentation.
+        views: probabilities of every view, ``(V, B, K, H, W)``, put back in place; None unless asked for.
     """
 
     probabilities: Tensor
     entropy: Tensor
     deviation: Tensor | None
+    views: Tensor | None = None
 
 
 @dataclass
@@ -112,8 +114,13 @@ class Model(nn.Module):
         return total / len(views)
 
     @torch.inference_mode()
-    def segment(self, batch: TensorDict, augmentation: Augmentation = "none") -> Segmented:
+    def segment(self, batch: TensorDict, augmentation: Augmentation = "none", each: bool = False) -> Segmented:
         """Probabilities of masks of a batch of uint8 or float images, averaged over test-time augmentations.
+
+        Args:
+            batch: the images.
+            augmentation: views that are averaged.
+            each: keep the probabilities of every view as well.
 
         Raises:
             RecipeError: an unknown augmentation.
@@ -123,15 +130,17 @@ class Model(nn.Module):
         views = views_of(augmentation, height == width, masks=True)
         total: Tensor | None = None
         squares: Tensor | None = None
+        kept: list[Tensor] = []
         for view in views:
             seen = self.objective.decode(self._outputs(view.of(batch)))
             found = view.undone(seen, (height, width))
             total = found if total is None else total + found
             squares = found**2 if squares is None else squares + found**2
+            kept += [found] if each else []
         assert total is not None and squares is not None
         mean = total / len(views)
         spread = (squares / len(views) - mean**2).clamp(min=0).sqrt().amax(1) if len(views) > 1 else None
-        return Segmented(mean, self.masks.entropy(mean), spread)
+        return Segmented(mean, self.masks.entropy(mean), spread, torch.stack(kept) if each else None)
 
     @property
     def masks(self) -> MaskObjective:
@@ -210,7 +219,9 @@ class Model(nn.Module):
         return self.decide(self.outputs(batch, augmentation))
 
     def _drawn(self, probabilities: Tensor) -> Result:
-        """Masks, named by the structures that are in them."""
+        """Masks, named by the structures that are in them, or by the plane."""
+        if self.target.kind == "biometry":
+            return Result(probabilities, None, self.target.decode(probabilities.cpu().numpy()))
         there = self.masks.called(probabilities).flatten(2).any(2).cpu().tolist()
         names = self.target.structures
         return Result(

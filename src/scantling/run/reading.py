@@ -35,6 +35,7 @@ class Seen:
         fellow: the other eye, likewise.
         placement: the way back to the original, where asked for.
         looks: further looks at the image, by batch field, ``(C, h, w)`` uint8 each.
+        spacing: millimetres between rows and columns of the original, where the file says so.
     """
 
     number: int
@@ -42,6 +43,7 @@ class Seen:
     fellow: Tensor | None
     placement: Placement | None
     looks: Mapping[str, Tensor] = field(default_factory=dict)
+    spacing: tuple[float, float] | None = None
 
 
 def read_batches(
@@ -75,7 +77,8 @@ def read_batches(
         except DataError as error:
             return _reason(error, one.source, one.name)
         try:
-            return Seen(number, image, None if one.fellow is None else fellow(one.fellow), placement, more)
+            other = None if one.fellow is None else fellow(one.fellow)
+            return Seen(number, image, other, placement, more, picture.spacing)
         except DataError as error:
             return "the fellow eye: " + _reason(error, one.fellow or one.source, "file")
 

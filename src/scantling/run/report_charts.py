@@ -221,6 +221,49 @@ def distribution(name: str, histogram: Mapping[str, Any]) -> str:
     return out[0]
 
 
+def densities(curves: Sequence[tuple[str, np.ndarray]]) -> str:
+    """Densities of similarities on one axis: pairs of kinds in one colour, the synthetic ones filled.
+
+    Args:
+        curves: a legend and a histogram over [-1, 1] of each; real and synthetic in turn.
+    """
+    found = [(name, np.asarray(values, dtype=float)) for name, values in curves]
+    mass = sum(values / values.sum() for _, values in found)
+    bins = len(mass)
+    edges = np.linspace(-1, 1, bins + 1)
+    there = (
+        np.flatnonzero(np.cumsum(mass) / mass.sum() > 0.0005)[0],
+        np.flatnonzero(np.cumsum(mass) / mass.sum() > 0.9995)[0],
+    )
+    margin = max(8, (there[1] - there[0]) // 20)
+    low, high = edges[max(0, there[0] - margin)], edges[min(bins, there[1] + margin + 1)]
+    width = max(1.0, (there[1] - there[0]) / 60)
+    middles = (edges[1:] + edges[:-1]) / 2
+    offsets = np.arange(-int(3 * width), int(3 * width) + 1)
+    kernel = np.exp(-((offsets / width) ** 2) / 2)
+    shown = (middles >= low) & (middles <= high)
+    step = max(1, int(shown.sum()) // 300)
+    with _chart("Densities of the similarities of " + ", ".join(name for name, _ in found), height=3.0) as (
+        (axes,),
+        out,
+    ):
+        for name, values in found:
+            smooth = np.convolve(values / values.sum(), kernel / kernel.sum(), mode="full")
+            density = smooth[len(offsets) // 2 :][:bins] * bins / 2
+            x, y = middles[shown][::step], density[shown][::step]
+            colour = _SERIES[1 if "inter" in name else 0]
+            synthetic = "synthetic" in name
+            if synthetic:
+                axes.fill_between(x, y, color=colour, alpha=0.22, linewidth=0)
+            axes.plot(x, y, color=colour, label=name, linestyle=(0, (4, 2)) if synthetic else "-")
+        axes.set_xlim(low, high)
+        axes.set_ylim(bottom=0)
+        axes.set_xlabel("cosine similarity of two images")
+        axes.set_ylabel("density")
+        _legend_above(axes)
+    return out[0]
+
+
 @contextmanager
 def _chart(title: str, height: float = 2.7, rows: tuple[int, ...] = (1,)) -> Iterator[tuple[list[Axes], list[str]]]:
     """The axes of a figure, top to bottom, and a list that holds the finished SVG once the block ends."""

@@ -5,6 +5,7 @@ Nothing that identifies a patient is taken from the header.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ _FACTS = {
     "body_part": "BodyPartExamined",
 }  # fmt: skip
 _CENTIMETRES = 3
+_TWO_DIMENSIONS = 1
 _FILES: OpenFiles[Dataset] = OpenFiles(4)
 
 
@@ -59,6 +61,11 @@ def read(path: Path, part: str | None, frame: int | None, mask: bool = False) ->
 def count(path: Path, part: str | None) -> int:
     """Frames."""
     return _frames(_open(path))
+
+
+def pixel_size(path: Path, frame: int | None = None) -> tuple[float, float] | None:
+    """Millimetres between rows and between columns of a frame, where the header tells; pixels are not read."""
+    return _spacing(pydicom.dcmread(path, force=True, stop_before_pixels=True), frame or 0)
 
 
 def _open(path: Path) -> Dataset:
@@ -155,10 +162,23 @@ def _spacing(data: Dataset, frame: int) -> tuple[float, float] | None:
     ):
         if value is not None and len(value) == 2 and all(float(v) > 0 for v in value):
             return float(value[0]), float(value[1])
-    regions = data.get("SequenceOfUltrasoundRegions") or []
-    if len(regions) == 1 and regions[0].get("PhysicalUnitsXDirection") == _CENTIMETRES:
-        return abs(10 * float(regions[0].PhysicalDeltaY)), abs(10 * float(regions[0].PhysicalDeltaX))
-    return None
+    return _region_spacing(data.get("SequenceOfUltrasoundRegions") or [])
+
+
+def _region_spacing(regions: Sequence[Dataset]) -> tuple[float, float] | None:
+    """Of the regions of an ultrasound frame that show tissue in two dimensions, where they all have the same one.
+
+    Regions of the M mode and of spectra have a time or a velocity for one axis. Deltas are in centimetres a pixel.
+    Source: DICOM PS3.3 C.8.5.5.
+    """
+    found = {
+        (abs(10 * float(r.PhysicalDeltaY)), abs(10 * float(r.PhysicalDeltaX)))
+        for r in regions
+        if r.get("RegionSpatialFormat", _TWO_DIMENSIONS) == _TWO_DIMENSIONS
+        and r.get("PhysicalUnitsXDirection") == r.get("PhysicalUnitsYDirection") == _CENTIMETRES
+    }
+    spacing = found.pop() if len(found) == 1 else (0.0, 0.0)
+    return spacing if min(spacing) > 0 else None
 
 
 def _info(data: Dataset, frames: int) -> dict[str, Any]:

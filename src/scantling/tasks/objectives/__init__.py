@@ -18,6 +18,7 @@ from scantling.tasks.objectives.kappa import KappaLoss
 from scantling.tasks.objectives.ldam import LDAM
 from scantling.tasks.objectives.logit_adjustment import LogitAdjustment
 from scantling.tasks.objectives.multi_label import MultiLabel
+from scantling.tasks.objectives.plane_and_mask import PlaneAndMask
 from scantling.tasks.objectives.regression import MAEGrade, MSEGrade, SmoothL1Grade
 from scantling.tasks.objectives.supcon import SupervisedContrast
 
@@ -39,6 +40,7 @@ __all__ = [
     "MAEGrade",
     "MSEGrade",
     "MultiLabel",
+    "PlaneAndMask",
     "SmoothL1Grade",
     "TargetObjective",
     "count_classes",

@@ -55,7 +55,7 @@ class TargetObjective(Objective):
                 where="objective",
                 do=f"choose another objective, such as {target.objective.rpartition('.')[2] or 'none'}",
             )
-        if target.size < (1 if target.kind in {"findings", "masks"} else 2):
+        if target.size < (1 if target.kind in {"findings", "masks", "biometry"} else 2):
             raise RecipeError(f"{name} needs at least two classes, the target has {target.size}", where="target")
         if class_counts is not None:
             if len(class_counts) != target.size:
