@@ -1,5 +1,4 @@
-"""Callipers over a picture as sonographers draw them: a cross at each end, dots between, a dotted ellipse, figures below.
-"""
+"""Callipers over a picture as sonographers draw them: a cross at each end, dots between, a dotted ellipse."""
 
 from __future__ import annotations
 

@@ -63,7 +63,7 @@ def count(path: Path, part: str | None) -> int:
     return _frames(_open(path))
 
 
-def pixel_size(path: Path, frame: int | None = None) -> tuple[float, float] | None:
+def pixel_size(path: Path, part: str | None, frame: int | None) -> tuple[float, float] | None:
     """Millimetres between rows and between columns of a frame, where the header tells; pixels are not read."""
     return _spacing(pydicom.dcmread(path, force=True, stop_before_pixels=True), frame or 0)
 
