@@ -27,10 +27,10 @@ def load(
 ) -> pd.DataFrame:
     """Patient from the number that the name begins with, pixel spacing of the stored image, ``hc_mm``, and masks.
 
-    Frames of one pregnancy have one number (``010_HC``, ``010_2HC``): split by patient. A filled ellipse is drawn as the
-    mask: that of the table, or the one that runs along the middle of the line in ``*_Annotation.png``. The ellipse
-    stands in the columns ``cx``, ``cy``, ``semi_a``, ``semi_b`` in pixels of the stored image, and ``angle_deg``. From a
-    ``labels.csv`` that describes the originals (``orig_w``), spacing and ellipse are converted. Images without either
+    Frames of one pregnancy have one number (``010_HC``, ``010_2HC``): split by patient. A filled ellipse is drawn as
+    the mask: that of the table, or the one that runs along the middle of the line in ``*_Annotation.png``. The ellipse
+    stands in the columns ``cx``, ``cy``, ``semi_a``, ``semi_b`` in pixels of the stored image, and ``angle_deg``. From
+    a ``labels.csv`` that describes the originals (``orig_w``), spacing and ellipse are converted. Images without either
     have no target.
 
     Args:
