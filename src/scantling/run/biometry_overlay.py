@@ -47,7 +47,7 @@ def draw_callipers(
     if enlarged > 1:
         picture = picture.resize(size, Image.Resampling.BICUBIC)
     scale = _FINE * enlarged
-    stroke = max(2, round(max(size) * _FINE / 500))
+    stroke = max(3, round(max(size) * _FINE / 450))
     layer = Image.new("RGBA", (size[0] * _FINE, size[1] * _FINE), (0, 0, 0, 0))
     pen = ImageDraw.Draw(layer)
     if outline is not None and np.isfinite(outline).all():

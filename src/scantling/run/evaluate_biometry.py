@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from torch import Tensor
 
-from scantling.core.batch import INDEX, MASK
+from scantling.core.batch import MASK
 from scantling.data.preprocess import UNKNOWN
+from scantling.measure.ellipse import Method
 from scantling.measure.frames import Frame, frames_of
 from scantling.measure.perimeter import Formula
 from scantling.measure.planes import measure_planes
@@ -40,6 +41,8 @@ def measure_lengths(
     replicates: int,
     progress: Callable[[int, int], None] | None = None,
     formula: Formula = "exact",
+    fit: Method = "auto",
+    known_planes: bool = False,
 ) -> tuple[dict[str, Any], list[MaskExample]]:
     """Figures with intervals, as :func:`scantling.metrics.biometry.evaluate_biometry` gives them, and examples.
 
@@ -58,6 +61,8 @@ def measure_lengths(
         replicates: of the bootstrap.
         progress: called with images done and images in all.
         formula: of circumferences.
+        fit: of ellipses, see :func:`scantling.measure.ellipse.fit_ellipses`.
+        known_planes: measure each image as the plane that it truly shows, where that is known.
     """
     target, table = model.target, prepared.manifest.table
     frames = frames_of(prepared.manifest, rows.tolist(), prepared.preprocess)
@@ -66,7 +71,17 @@ def measure_lengths(
     spaced = np.array([frame.spacing is not None for frame in frames], dtype=bool)
     if spaced.any():
         truth = {name: np.where(spaced, values, np.nan) for name, values in truth.items()}
-    found, called, masks = _measured(model, prepared, rows, frames, augmentation, batch_size, progress, formula)
+    given = true_plane if known_planes else np.full(len(rows), -1)
+
+    def measure(probabilities: np.ndarray, planes: np.ndarray, i: int) -> dict[str, Any]:
+        known = given[i] >= 0
+        plane = int(given[i] if known else planes.argmax())
+        # A single plane is no choice: its probability of 1 says nothing.
+        sure = None if known or target.size == 1 else planes[plane]
+        names, spacing = [target.names[plane]], frames[i].spacing
+        return measure_planes(probabilities[None], names, spacing, sure, fit=fit, formula=formula)[0]
+
+    found, called, masks = _measured(model, prepared, rows, frames, measure, augmentation, batch_size, progress)
     lengths = {name: (truth[name], np.array([one.get(name, np.nan) for one in found])) for name in lengths_of(target)}
     main = _main(lengths, true_plane, target.names)
     drawn = np.full_like(masks, UNKNOWN)
@@ -89,28 +104,26 @@ def _measured(
     prepared: Prepared,
     rows: Tensor,
     frames: Sequence[Frame],
+    measure: Callable[[np.ndarray, np.ndarray, int], dict[str, Any]],
     augmentation: Augmentation,
     batch_size: int,
     progress: Callable[[int, int], None] | None,
-    formula: Formula,
 ) -> tuple[list[dict[str, Any]], np.ndarray, np.ndarray]:
-    """Measurements of every row, its predicted plane ``(n,)``, and masks ``(n, h, w)`` of the prepared images."""
-    target, place = model.target, {row: i for i, row in enumerate(rows.tolist())}
+    """Measurements of every row, its predicted plane ``(n,)``, and masks ``(n, h, w)`` of the prepared images.
+
+    ``measure`` gets the mask's probabilities on the original's grid, those of the planes, and the position in rows.
+    """
     found: list[dict[str, Any]] = []
     called, masks = [], []
 
-    def one(probabilities: Tensor, planes: np.ndarray, frame: Frame) -> dict[str, Any]:
-        best = int(planes.argmax())
-        sure = None if target.size == 1 else planes[best : best + 1]
-        whole = frame.placement.enlarged(probabilities[0])
-        return measure_planes(whole[None], [target.names[best]], frame.spacing, sure, formula=formula)[0]
+    def one(probabilities: Tensor, planes: np.ndarray, i: int) -> dict[str, Any]:
+        return measure(frames[i].placement.enlarged(probabilities[0]), planes, i)
 
     with ThreadPoolExecutor(_THREADS) as pool:
         for batch in prepared.loader(rows, batch_size, sampler="sequential"):
             likely = model.segment(batch, augmentation).probabilities.cpu()
             planes = likely[:, 1:].mean((2, 3)).double().numpy()
-            here = [frames[place[row]] for row in batch[INDEX].tolist()]
-            found += pool.map(one, likely, planes, here)
+            found += pool.map(one, likely, planes, range(len(found), len(found) + len(likely)))
             called.append(planes.argmax(1))
             masks.append(model.masks.encode(model.masks.called(likely)).numpy())
             if progress is not None:

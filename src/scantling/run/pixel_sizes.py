@@ -8,6 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
+
 from scantling.core.errors import DataError
 from scantling.data.manifest import Manifest, parse_spacing
 from scantling.data.readers import pixel_size
@@ -25,10 +28,12 @@ class Origin:
         examination: number of the examination, from 1 in the order of the manifest; None where not known. It stands for
             the patient (and the manifest's column ``examination``, where there is one), whose name stays out of
             results.
+        weeks: gestational age that the manifest knows, in its column ``weeks``.
     """
 
     spacing: Spacing | None = None
     examination: int | None = None
+    weeks: float | None = None
 
 
 def origins_of(
@@ -58,7 +63,8 @@ def origins_of(
         known = sizes if table is None else [table.spacing(row) for row in range(len(table))]
         sizes = _completed(known, listed, fallback)
     numbers = [None] * len(listed) if table is None else _examinations(table)
-    return [Origin(size, number) for size, number in zip(sizes, numbers, strict=True)]
+    weeks = [None] * len(listed) if table is None else _weeks(table)
+    return [Origin(*each) for each in zip(sizes, numbers, weeks, strict=True)]
 
 
 def _manifest(images: Images, split: str | None) -> Manifest | None:
@@ -105,3 +111,16 @@ def _examinations(manifest: Manifest) -> list[int | None]:
     keys = [None if not isinstance(p, str) else (p, str(v)) for p, v in zip(table["patient"], visits, strict=True)]
     numbers = {key: n for n, key in enumerate(dict.fromkeys(k for k in keys if k is not None), 1)}
     return [None if key is None else numbers[key] for key in keys]
+
+
+def _weeks(manifest: Manifest) -> list[float | None]:
+    table = manifest.table
+    if "weeks" not in table:
+        return [None] * len(table)
+    values = pd.to_numeric(table["weeks"], errors="coerce")
+    stray = np.flatnonzero((values.isna() & table["weeks"].notna()).to_numpy(dtype=bool))
+    if len(stray):
+        where = f"row {stray[0] + 2}" if manifest.source is None else f"{manifest.source}, row {stray[0] + 2}"
+        what = f"'{table['weeks'].iloc[stray[0]]}' in column 'weeks' is no age"
+        raise DataError(what, where=where, do="give weeks as a number, or leave it empty")
+    return [None if np.isnan(value) else float(value) for value in values.to_numpy(dtype=float, na_value=np.nan)]

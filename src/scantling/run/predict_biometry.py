@@ -16,6 +16,7 @@ from scantling.core.errors import RecipeError
 from scantling.core.files import writing
 from scantling.data.readers import read_picture
 from scantling.measure.clean import clean
+from scantling.measure.examination import spread
 from scantling.measure.perimeter import Formula
 from scantling.measure.planes import LENGTHS, callipers, measure_planes, outline
 from scantling.run.biometry_overlay import draw_callipers
@@ -121,7 +122,8 @@ class BiometryWriter:
             examination = self.origins[number].examination
             if examination is not None:
                 groups.setdefault(examination, []).append(row)
-        return pd.DataFrame([{"examination": n, **examine(rows)} for n, rows in sorted(groups.items())])
+        weeks = {o.examination: o.weeks for o in self.origins if o.weeks is not None}
+        return pd.DataFrame([{"examination": n, **examine(rows, weeks.get(n))} for n, rows in sorted(groups.items())])
 
     def clear(self) -> None:
         """Nothing is left to remove."""
@@ -143,13 +145,13 @@ class BiometryWriter:
         # A single plane is no choice: its probability of 1 says nothing.
         sure = None if len(names) == 1 else planes[best : best + 1]
         measured = measure_planes(enlarged[None], [names[best]], spacing, sure, formula=self.formula)[0]
-        spread = {} if views is None else self._spread(views, placement, names[best], spacing)
+        deviations = {} if views is None else self._spread(views, placement, names[best], spacing)
         row: dict[str, Any] = {
             **({} if origin.examination is None else {"examination": origin.examination}),
             "prediction": names[best],
             **{f"p_{name}": float(p) for name, p in zip(names, planes, strict=True)},
-            **self._named(measured, spread),
-            **quality_of(measured, spread),
+            **self._named(measured, deviations),
+            **quality_of(measured, deviations),
         }
         top, left, height, width = placement.place
         row["uncertainty"] = float(entropy[top : top + height, left : left + width].mean())
@@ -170,12 +172,9 @@ class BiometryWriter:
     ) -> dict[str, float]:
         """Standard deviation over the views of everything that was measured in at least two of them."""
         maps = np.stack([placement.enlarged(view) for view in views])
-        found = measure_planes(maps, [plane] * len(maps), spacing, formula=self.formula, keep_doubtful=True)
-        names = [*LENGTHS[plane], *(["cephalic_index"] if plane == "head" else []), *([_AGE] if spacing else [])]
-        values = {name: np.array([one.get(name, np.nan) for one in found], dtype=np.float64) for name in names}
-        return {n: float(np.nanstd(v)) for n, v in values.items() if np.isfinite(v).sum() > 1}
+        return spread(measure_planes(maps, [plane] * len(maps), spacing, formula=self.formula, keep_doubtful=True))
 
-    def _named(self, measured: Mapping[str, Any], spread: Mapping[str, float]) -> dict[str, Any]:
+    def _named(self, measured: Mapping[str, Any], deviations: Mapping[str, float]) -> dict[str, Any]:
         """Lengths with their unit in the name; None for what could not be measured, and for its deviation."""
         plane = measured["plane"]
         names = {length: f"{length}_{self.unit}" for length in LENGTHS[plane]}
@@ -184,8 +183,8 @@ class BiometryWriter:
         for name, column in (names | {told: told for told in _TOLD}).items():
             value = measured.get(name)
             out[column] = None if isinstance(value, float) and not np.isfinite(value) else value
-            if name in spread:
-                out[f"{column}_sd"] = None if out[column] is None else spread[name]
+            if name in deviations:
+                out[f"{column}_sd"] = None if out[column] is None else deviations[name]
         return out
 
     def _overlay(self, number: int, measured: dict[str, Any], row: Mapping[str, Any]) -> np.ndarray:
@@ -195,17 +194,17 @@ class BiometryWriter:
         return draw_callipers(pixels, outline(measured), callipers(measured), lines_of(row, self.unit), warning_of(row))
 
 
-def quality_of(measured: Mapping[str, Any], spread: Mapping[str, float]) -> dict[str, str]:
+def quality_of(measured: Mapping[str, Any], deviations: Mapping[str, float]) -> dict[str, str]:
     """``quality``: ``good``; ``check``, measured but with a reason to look; ``rejected``, not measured; ``reason``.
 
     Args:
         measured: of one picture, as ``measure_planes`` gives it.
-        spread: standard deviations over views, by the names of the lengths.
+        deviations: standard deviations over views, by the names of the lengths.
     """
     main = LENGTHS[measured["plane"]][0]
     reasons = [measured["reason"]] if measured["reason"] else []
     rejected = not np.isfinite(measured[main])
-    share = spread.get(main, 0.0) / measured[main] if not rejected else 0.0
+    share = deviations.get(main, 0.0) / measured[main] if not rejected else 0.0
     if share > LARGEST_SPREAD:
         reasons.append(f"the views disagree (standard deviation {100 * share:.0f} %)")
     return {"quality": "rejected" if rejected else "check" if reasons else "good", "reason": "; ".join(reasons)}
