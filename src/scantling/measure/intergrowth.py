@@ -85,6 +85,7 @@ AGE = Formula(
 WEIGHT = Formula(
     "intergrowth_2017_HA", "estimated_weight", "g", ("hc", "ac"), "cm",
     "exp(5.084820 - 54.06633 (A/100)^3 - 95.80076 (A/100)^3 ln(A/100) + 3.136370 H/100)", _weight, (350.0, 5500.0),
-    _inputs(("hc", "ac"), WEIGHT_WEEKS), WEIGHT_CITATION, "from memory, checked against public implementations; for 22 to 40 weeks",
+    _inputs(("hc", "ac"), WEIGHT_WEEKS), WEIGHT_CITATION,
+    "from memory, checked against public implementations; for 22 to 40 weeks",
 )  # fmt: skip
 """Estimated fetal weight in grams from head and abdomen."""
