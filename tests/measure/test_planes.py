@@ -122,7 +122,7 @@ def test_phantoms_measure_what_they_are():
     ):
         for name, value in zip(TOLD, lengths, strict=True):
             if name in row:
-                assert row[name] == pytest.approx(value, abs=0.5 * pixel)
+                assert row[name] == pytest.approx(value, abs=pixel)
 
 
 def test_wrong_use_is_named():

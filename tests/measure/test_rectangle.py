@@ -19,17 +19,39 @@ TRUE = Rectangles(
 MASKS = TRUE.masks(SHAPE)
 
 
-@pytest.mark.parametrize(
-    ("method", "bias", "spread"), [("min_area", -0.09, 0.2), ("moments", 0.0, 0.15), ("extent", -0.09, 0.2)]
-)
-def test_bias_of_the_length(method, bias, spread):
+@pytest.mark.parametrize("method", METHODS)
+def test_the_length_has_no_bias(method):
     found = fit_rectangles(MASKS, method=method)
     error = found.length - LENGTH
-    assert error.mean() == pytest.approx(bias, abs=0.04)
-    assert error.std() < spread
+    assert abs(error.mean()) < 0.04
+    assert error.std() < 0.2
     np.testing.assert_allclose(found.sides, TRUE.sides, atol=1.2)
     np.testing.assert_allclose(found.centre, TRUE.centre, atol=0.6)
-    assert np.abs(np.sin(found.angle - TRUE.angle)).max() < 0.006
+    assert np.abs(np.sin(found.angle - TRUE.angle)).max() < 0.015
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(("turn", "spread"), [(0.0, 0.6), (0.04, 0.6), (np.pi / 2, 0.6), (0.6, 0.3)])
+@pytest.mark.parametrize("spacing", [(1.0, 1.0), (0.3, 0.5)])
+def test_nor_has_it_at_any_slope_or_width_or_grid(method, turn, spread, spacing):
+    """Outermost pixel centres lie half a pixel inside a level border and hardly at all inside a slanting one."""
+    rng = np.random.default_rng(5)
+    length = rng.uniform(30, 40, 150)
+    true = Rectangles(rng.uniform(29, 31, (150, 2)), np.stack([length, rng.uniform(4, 8, 150)], 1), np.full(150, turn))
+    masks = true.masks((round(60 / spacing[0]), round(60 / spacing[1])), spacing)
+    error = fit_rectangles(masks, spacing, method).length - length
+    step = spacing[1] if turn < 1 else spacing[0]
+    assert abs(error.mean()) < 0.12 * step
+    assert error.std() < spread * step
+
+
+def test_masks_and_maps_of_one_batch_are_measured_each_in_its_way():
+    maps = MASKS[:4].astype(np.float32)
+    maps[1::2] = np.where(MASKS[1:4:2], 0.8, 0.1)
+    together = fit_rectangles(maps)
+    for i in range(4):
+        np.testing.assert_allclose(together.sides[i], fit_rectangles(maps[i : i + 1]).sides[0])
+    assert (together.length - LENGTH[:4])[1::2].min() > 0.2 > np.abs((together.length - LENGTH[:4])[::2]).max()
 
 
 def test_the_farthest_pair_would_measure_the_diagonal():

@@ -127,7 +127,7 @@ def written(terms: Mapping[str, float]) -> str:
     >>> written({"": 9.54, "B": 1.482, "BB": 0.1676, "AF": -0.004})
     '9.54 + 1.482 B + 0.1676 B^2 - 0.004 A F'
     """
-    parts = []
+    parts: list[str] = []
     for powers, factor in terms.items():
         names = [f"{p}^{powers.count(p)}" if powers.count(p) > 1 else p for p in dict.fromkeys(powers)]
         sign = "- " if factor < 0 else "+ " if parts else ""

@@ -180,7 +180,7 @@ def _sum(terms: Mapping[tuple[int, int], float], weeks: np.ndarray) -> np.ndarra
 
 
 def _written(terms: Mapping[tuple[int, int], float]) -> str:
-    parts = []
+    parts: list[str] = []
     for (power, logs), factor in terms.items():
         names = [] if power == 0 else ["W" if power == 1 else f"W^{power}"]
         names += [] if logs == 0 else ["ln(W)" if logs == 1 else f"ln(W)^{logs}"]

@@ -15,7 +15,7 @@ from scantling.measure.clean import chunks
 from scantling.measure.ellipse import Ellipses, checked
 from scantling.measure.hadlock import AGES
 from scantling.measure.outline import isolate
-from scantling.measure.perimeter import Formula, circumference
+from scantling.measure.perimeter import Formula
 
 PLANES = ("head", "abdomen", "femur")
 
@@ -179,7 +179,7 @@ def _round(
     found, used = ellipse.fit_single(alone, structure, spacing, fit)
     drawn = found.in_pixels(spacing)
     share = overlap(drawn.masks(structure.shape[1:]), structure)
-    around = circumference(*found.semi_axes.T, formula)
+    around = found.circumference(formula)
     ends = found.ends() / spacing[:, None, None, ::-1]
     rows = []
     for i, plane in enumerate(planes):

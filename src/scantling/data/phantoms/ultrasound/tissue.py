@@ -44,7 +44,7 @@ def _surroundings(shape: Shape, where: Beams, rng: np.random.Generator) -> np.nd
     scale = np.float32(1 / 160)
     broad, fine = read(clouds(), where.x * scale, where.y * scale, rng.uniform(0, 6.3), rng.random(2))
     echoes = np.float32(rng.uniform(-30, -24)) + 2.5 * broad + 2.0 * fine
-    layers = np.float32(rng.uniform(5, 9))
+    layers = float(rng.uniform(5, 9))
     echoes += (
         5 * np.sin(where.depth * np.float32(rng.uniform(0.9, 1.5)) + 0.6 * broad) * step(where.depth, 2 * layers, 0)
     )
