@@ -1,10 +1,11 @@
 """Fetal biometry on HC18-half by folds of subjects, and on phantoms with four weights of the planes.
 
-HC18-half is the 999 training images of HC18 at half size with the published ellipses. Subjects are divided into five
-folds; each network is trained on four of them, of which 12 % of the subjects choose the weights, and measured once on
-the fifth, as a prediction measures: head circumference against the published one, on the image's own grid. Every test
-image is measured with each way to fit an ellipse. Beside it: a constant, the mean circumference of the training images;
-and the ellipses and filled masks of the truth themselves, which tell what the fits alone cost.
+HC18-half is the 999 training images of HC18 at half size with the published ellipses. Pregnancies are divided into five
+folds, so that frames of one stay together; each network is trained on four folds, of which 12 % of the pregnancies
+choose the weights, and measured once on the fifth, as a prediction measures: head circumference against the published
+one, on the image's own grid. Every test image is measured with each way to fit an ellipse. Beside it: a constant, the
+mean circumference of the training images; and the ellipses and filled masks of the truth themselves, which tell what
+the fits alone cost.
 
 Phantoms are heads, abdomens and femurs of one scanner. The weight of the planes in the loss is 0, 0.3, 0.7 or 1; each
 network is measured with the plane that it sees, and once more with the true plane: one without planes needs it.
@@ -24,7 +25,9 @@ import argparse
 import csv
 import hashlib
 import json
+import math
 import os
+import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -147,6 +150,7 @@ def make_heads(work: Path) -> Manifest:
     source = Path(os.environ.get("SCANTLING_DATA") or ROOT.parent / "shared" / "data").resolve() / "hc18_half"
     file = work / "heads.csv"
     whole = Manifest.read(file) if file.is_file() else import_layout("hc18", source, file)
+    whole = whole.with_table(whole.table.assign(patient=pregnancies(whole.table["image"].tolist())))
     parted = folds(whole, FOLDS, by="patient", stratify=None, seed=0).table
     for fold in range(FOLDS):
         if (work / f"fold_{fold}.csv").is_file():
@@ -158,6 +162,26 @@ def make_heads(work: Path) -> Manifest:
         table.loc[inside, "split"] = divided["split"].to_numpy()
         whole.with_table(table).write(work / f"fold_{fold}.csv")
     return whole
+
+
+def pregnancies(images: Sequence[str]) -> list[str]:
+    """Which pregnancy each frame belongs to.
+
+    The copy was renumbered: every image has a number of its own, but the order of the original names is kept, in which
+    frames of one number follow one another as 2HC, 3HC, ..., HC. A pregnancy ends with HC, or where the count does not
+    grow. Where its HC is missing it may be joined with the next one, which does no harm.
+
+    >>> pregnancies(["1_HC.jpg", "2_2HC.jpg", "3_2HC.jpg", "4_3HC.jpg", "5_HC.jpg", "6_HC.jpg"])
+    ['0', '1', '2', '2', '2', '3']
+    """
+    found, number, last = [], -1, math.inf
+    for image in images:
+        match = re.search(r"_(\d*)HC", Path(image).name)
+        count = float(match[1]) if match and match[1] else math.inf
+        number += last == math.inf or count <= last
+        found.append(str(number))
+        last = count
+    return found
 
 
 def finished(settings: Mapping[str, Any], share: float, work: Path) -> dict[Job, dict[str, Any]]:

@@ -175,7 +175,7 @@ def _region_spacing(regions: Sequence[Dataset]) -> tuple[float, float] | None:
         (abs(10 * float(r.PhysicalDeltaY)), abs(10 * float(r.PhysicalDeltaX)))
         for r in regions
         if r.get("RegionSpatialFormat", _TWO_DIMENSIONS) == _TWO_DIMENSIONS
-        and r.get("PhysicalUnitsXDirection") == r.get("PhysicalUnitsYDirection") == _CENTIMETRES
+        and r.get("PhysicalUnitsXDirection") == r.get("PhysicalUnitsYDirection", _CENTIMETRES) == _CENTIMETRES
     }
     spacing = found.pop() if len(found) == 1 else (0.0, 0.0)
     return spacing if min(spacing) > 0 else None
