@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import importlib.util
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from scantling.core.errors import DataError
 from scantling.measure.examination import FORMULAS, combine, per_examination, propagate, spread
+from scantling.measure.formula import polynomial
 from scantling.measure.growth import (
     CRL_AGE,
     growth,
@@ -42,12 +46,7 @@ def test_age_formulas_agree_with_each_other(lengths):
 
 
 def test_typing_errors_that_circulate_would_be_seen():
-    wrong = {
-        "A": {**AGE_TERMS["A"], "AA": -0.0036},
-        "H": {"": 8.96, "H": 0.540, "HH": 0.0003},
-    }
-    from scantling.measure.formula import polynomial
-
+    wrong = {"A": {**AGE_TERMS["A"], "AA": -0.0036}, "H": {"": 8.96, "H": 0.540, "HH": 0.0003}}
     at_term = LATER[1]
     for letter, terms in wrong.items():
         value = polynomial(terms)(np.array(at_term["ac" if letter == "A" else "hc"] / 10))
@@ -112,6 +111,14 @@ def test_what_a_formula_says_is_written_with_its_source():
     assert AGES["HA"].equation == "10.31 + 0.012 H^2 + 0.385 A"
     assert WEIGHTS["AF"].equation == "10 ^ (1.304 + 0.05281 A + 0.1938 F - 0.004 A F)"
     assert len({f.name for f in FORMULAS}) == len(FORMULAS)
+
+
+def test_the_page_shows_the_formulas_as_they_are():
+    docs = Path(__file__).parents[2] / "docs"
+    spec = importlib.util.spec_from_file_location("write_formulas", docs / "write_formulas.py")
+    written = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(written)
+    assert written.PAGE.read_text(encoding="utf-8") == written.page(), "run docs/write_formulas.py"
 
 
 def test_other_references():

@@ -121,7 +121,8 @@ def fit_single(
     if method == "moments":
         return Rectangles(centre, sides, angle)
     hard = ((alone == 0) | (alone == 1)).all((1, 2))
-    for chosen, place in ((hard, "centres"), (~hard, "edges")):
+    ways: tuple[tuple[np.ndarray, Literal["edges", "centres"]], ...] = ((hard, "centres"), (~hard, "edges"))
+    for chosen, place in ways:
         points = border_points(alone[chosen], structure[chosen], place) * spacing[chosen, None, ::-1]
         if points.shape[1]:
             found = _around(points, angle[chosen], method)
