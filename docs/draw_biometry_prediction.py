@@ -1,4 +1,4 @@
-"""Draws docs/images/fetal_biometry_predicted.png: three ultrasound phantoms as drawn and as a small network measures them.
+"""Draws docs/images/fetal_biometry_predicted.png: phantoms of three planes, and what a small network measures on them.
 
 Use: ``python docs/draw_biometry_prediction.py``; it trains for some minutes.
 """

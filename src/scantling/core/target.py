@@ -392,7 +392,8 @@ def _names_in(kind: str, table: pd.DataFrame) -> list[str]:
 def _planes_in(table: pd.DataFrame | None) -> list[str]:
     """Planes that a table names, in their usual order; all of them where it names none."""
     column = next((c for c in ("plane", "label") if table is not None and c in table), None)
-    found = set() if table is None or column is None else {label_text(cell) for cell in table[column]} - {None}
+    cells = [] if table is None or column is None else [label_text(cell) for cell in table[column]]
+    found = {cell for cell in cells if cell is not None}
     return [p for p in PLANES if p in found] + sorted(f for f in found if f not in PLANES) or list(PLANES)
 
 
