@@ -13,6 +13,7 @@ import pandas as pd
 from PIL import Image
 
 from scantling.data.phantoms import write_ultrasound
+from scantling.run.biometry_overlay import COLOURS, OUTLINE
 from scantling.run.predict import predict
 from scantling.run.train import train
 
@@ -28,8 +29,20 @@ SETTINGS = {
     "trainer.channels_last": True,
     "trainer.accelerator": "cpu",
 }
-COLUMNS = 420
+COLUMNS = 440
 """Width of each picture."""
+
+GREYS = 32
+
+
+def palette() -> Image.Image:
+    """Greys, and the colours of callipers in three strengths: a palette that is found by itself would lose these."""
+    greys = np.repeat(np.linspace(0, 255, GREYS)[:, None], 3, axis=1)
+    inks = np.array([*COLOURS, OUTLINE], dtype=np.float64)
+    colours = np.concatenate([greys, *(share * inks + (1 - share) * 50 for share in (1.0, 0.7, 0.45))])
+    out = Image.new("P", (1, 1))
+    out.putpalette(np.round(colours).astype(np.uint8).ravel().tolist())
+    return out
 
 
 def main() -> None:
@@ -40,17 +53,16 @@ def main() -> None:
         bundle = train("fetal_biometry", manifest, folder / "run", overrides=SETTINGS).bundle
         found = predict(bundle, manifest, folder / "out", split="test", augmentation="flips", device="cpu").table
         truth = pd.read_csv(manifest).set_index("image")
-        rows = []
+        pictures = []
         for plane in ("head", "abdomen", "femur"):
             mine = found[(found["prediction"] == plane) & (found["quality"] == "good")]
             image = mine["image"].iloc[0]
             print(plane, image, mine.iloc[0].dropna().to_dict(), truth.loc[image].dropna().to_dict())
-            original = Image.open(folder / "set" / image).convert("RGB")
-            rows.append([original, Image.open(folder / "out" / "overlays" / f"{image}.png")])
-        height = round(COLUMNS * rows[0][0].height / rows[0][0].width)
-        sized = [[np.asarray(p.resize((COLUMNS, height), Image.Resampling.LANCZOS)) for p in row] for row in rows]
-        whole = np.concatenate([np.concatenate(column, axis=0) for column in sized], axis=1)
-        Image.fromarray(whole).quantize(128, dither=Image.Dither.NONE).save(OUT, optimize=True)
+            picture = Image.open(folder / "out" / "overlays" / f"{image}.png")
+            size = COLUMNS, round(COLUMNS * picture.height / picture.width)
+            pictures.append(np.asarray(picture.resize(size, Image.Resampling.LANCZOS)))
+        whole = Image.fromarray(np.concatenate(pictures, axis=1))
+        whole.quantize(palette=palette(), dither=Image.Dither.NONE).save(OUT, optimize=True)
         print(OUT, OUT.stat().st_size)
 
 

@@ -12,7 +12,9 @@ from scantling.run.report_pictures import as_colour
 COLOURS = ((255, 221, 64), (80, 224, 255), (140, 240, 120))
 """Of the first, second and third distance."""
 
-_OUTLINE = (255, 150, 60)
+OUTLINE = (255, 150, 60)
+"""Of the ellipse."""
+
 _SHADE = (0, 0, 0)
 _SMALLEST = 480
 """Pictures whose longer side is shorter are enlarged by a whole factor, so that figures can be read."""
@@ -52,7 +54,7 @@ def draw_callipers(
     pen = ImageDraw.Draw(layer)
     if outline is not None and np.isfinite(outline).all():
         closed = _fine(np.concatenate([outline, outline[:1]]), scale)
-        _dots(pen, closed, _OUTLINE, stroke, 5 * stroke)
+        _dots(pen, closed, OUTLINE, stroke, 5 * stroke)
     for (name, ends), colour in zip(distances.items(), COLOURS, strict=False):
         if np.isfinite(ends).all():
             points = _fine(ends, scale)
