@@ -16,8 +16,10 @@ from typing import Any
 
 from scantling.core.files import write_text
 from tables_aadg import aadg_lines
+from tables_biometry import biometry_lines
 from tables_fpt import meter_lines, speed_lines, texture_lines
 from tables_lesion_paste import lesion_paste_speed_lines
+from tables_measure import measure_speed_lines
 from tables_policies import policy_speed_lines
 from tables_sdice import sdice_lines, sdice_speed_lines
 from tables_spmix import speed_lines as spmix_speed_lines
@@ -28,10 +30,12 @@ WORDS = {"quadratic_weighted_kappa": "quadratic kappa"}
 VERDICTS = {"yes": "yes", "opposite": "no, the opposite", "unclear": "unclear", "not measured": "not measured"}
 KINDS = {
     "aadg": aadg_lines,
+    "fetal_biometry": biometry_lines,
     "fpt_meter": meter_lines,
     "fpt_speed": speed_lines,
     "fpt_texture": texture_lines,
     "lesion_paste_speed": lesion_paste_speed_lines,
+    "measure_speed": measure_speed_lines,
     "policy_speed": policy_speed_lines,
     "sdice": sdice_lines,
     "sdice_speed": sdice_speed_lines,

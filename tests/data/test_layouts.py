@@ -21,7 +21,7 @@ def picture(path: Path, size: tuple[int, int] = (8, 6), value: int = 7) -> None:
 
 
 def test_every_layout_is_described_with_its_options() -> None:
-    assert {"folder", "csv", "medmnist", "eyepacs", "isic", "nih_cxr14", "hc18", "vessels"} <= set(names())
+    assert {"folder", "csv", "medmnist", "eyepacs", "isic", "nih_cxr14", "hc18", "biometry", "vessels"} <= set(names())
     assert all(f"\n{n} " in f"\n{describe()}" for n in names())
     for name in names():
         assert "Args:" in describe(name)
@@ -241,7 +241,7 @@ def test_vessel_masks_find_their_images(tmp_path: Path) -> None:
         ("csv", "covid_mhh", {"image": "image_id", "suffix": ".jpg", "patient": "patient_id"}, 243, 71, "none"),
         ("csv", "nih1000_64", {"findings": "Edema,Mass"}, 1000, 264, "findings"),
         ("medmnist", "retinamnist/retinamnist.npz", {}, 1600, None, "grade"),
-        ("hc18", "hc18_half", {}, 999, 999, "none"),
+        ("hc18", "hc18_half", {}, 999, 999, "biometry"),
         ("vessels", "vessels_chase", {"site": "CHASE"}, 14, 7, "mask"),
         ("vessels", "vessels_hrf", {"site": "HRF"}, 20, 20, "mask"),
     ],

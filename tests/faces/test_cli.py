@@ -283,7 +283,7 @@ def test_evaluate_hands_everything_on(capsys, stand_in):
 
 
 def test_predict_hands_everything_on(capsys, stand_in):
-    result = SimpleNamespace(rows=3, path=Path("out/predictions.csv"))
+    result = SimpleNamespace(rows=3, path=Path("out/predictions.csv"), examinations=None)
     calls = stand_in("scantling.run.predict", "predict", result)
     assert call(capsys, "predict", "m", "new/", "-o", "out/") == (0, "3 images\npredictions: out/predictions.csv\n", "")
     call(capsys, "predict", "m", "a.png", "b.png", "-o", "out/", "--no-saliency", "--split", "test")
@@ -292,6 +292,11 @@ def test_predict_hands_everything_on(capsys, stand_in):
         (["a.png", "b.png"], False, "test"),
     ]
     assert (calls[0]["bundle"], calls[0]["out"], calls[0]["batch_size"]) == ("m", "out/", 32)
+    assert (calls[0]["pixel_spacing"], calls[0]["pixels"], calls[0]["formula"]) == (None, False, "exact")
+    result.examinations = Path("out/examinations.csv")
+    options = ("--pixel-spacing", "0.2\\0.3", "--pixels", "--formula", "two_diameters")
+    assert "examinations: out/examinations.csv" in call(capsys, "predict", "m", "new/", "-o", "out/", *options)[1]
+    assert (calls[2]["pixel_spacing"], calls[2]["pixels"], calls[2]["formula"]) == ("0.2\\0.3", True, "two_diameters")
 
 
 def test_export_hands_everything_on(capsys, stand_in):

@@ -8,11 +8,11 @@ from typing import Any
 
 import torch
 
-from scantling.adapt import FullFineTuning, UNet
+from scantling.adapt import BiometryUNet, FullFineTuning, UNet
 from scantling.core.bundle import write_bundle
 from scantling.core.files import writing_folder
 from scantling.core.seams import Adapter, Inputs
-from scantling.core.target import Classes, Findings, Grade, Mask, Masks, Target
+from scantling.core.target import Biometry, Classes, Findings, Grade, Mask, Masks, Target
 from scantling.data.preprocess import Preprocess
 from scantling.tasks.objectives import (
     Coral,
@@ -22,6 +22,7 @@ from scantling.tasks.objectives import (
     DiceCrossEntropy,
     MSEGrade,
     MultiLabel,
+    PlaneAndMask,
 )
 
 TARGETS: dict[str, tuple[type, Target]] = {
@@ -32,6 +33,7 @@ TARGETS: dict[str, tuple[type, Target]] = {
     "findings": (MultiLabel, Findings(("nodule", "mass"))),
     "mask": (DiceCrossEntropy, Mask(("background", "vessel"))),
     "mask3": (DiceCrossEntropy, Mask(("background", "disc", "cup"))),
+    "biometry": (PlaneAndMask, Biometry(("head", "abdomen", "femur"))),
     "masks": (DiceBinaryCrossEntropy, Masks(("disc", "cup"))),
 }
 
@@ -49,9 +51,10 @@ def save(
     """A bundle with random weights of some size, so that outputs differ from image to image."""
     loss, target = TARGETS[kind]
     pair = (size, size) if isinstance(size, int) else size
-    adapter = adapter or (UNet if target.dense else FullFineTuning)
+    own = BiometryUNet if kind == "biometry" else UNet if target.dense else FullFineTuning
+    adapter = adapter or own
     if not settings:
-        settings = {"width": 2} if adapter is UNet else {"backbone": "resnet18"}
+        settings = {UNet: {"width": 2}, BiometryUNet: {"base": 2}}.get(adapter, {"backbone": "resnet18"})
     if adapter is FullFineTuning:
         settings["weights"] = "none"
     objective = loss()

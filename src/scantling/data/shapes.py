@@ -26,13 +26,16 @@ def fill_ellipses(shape: tuple[int, int], centre: np.ndarray, semi_axes: np.ndar
     with np.errstate(divide="ignore", invalid="ignore"):
         determinant = xx * yy - xy * xy
         across, mixed, down = yy / determinant, -2 * xy / determinant, xx / determinant
-    x, y = np.arange(shape[1]) - centre[:, :1], np.arange(shape[0]) - centre[:, 1:]
-    with np.errstate(invalid="ignore"):
-        square = across[:, None] * x * x
-        out = np.multiply(mixed[:, None, None] * x[:, None], y[..., None])
-        out += square[:, None]
-        out += (down[:, None] * y * y)[..., None]
+        x, y = np.arange(shape[1]) - centre[:, :1], np.arange(shape[0]) - centre[:, 1:]
+        out = _outer(mixed[:, None] * y, x)
+        out += (across[:, None] * x * x).astype(np.float32)[:, None]
+        out += (down[:, None] * y * y).astype(np.float32)[..., None]
         return np.asarray(out <= 1)
+
+
+def _outer(down: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Products ``(N, height, width)``, in single precision: a border moves by less than a thousandth of a pixel."""
+    return down.astype(np.float32)[..., None] * right.astype(np.float32)[:, None]
 
 
 def fill_rectangles(
@@ -58,7 +61,8 @@ def fill_rectangles(
     x = np.arange(shape[1]) * right[:, None] - centre[:, :1]
     y = np.arange(shape[0]) * down[:, None] - centre[:, 1:]
     cos, sin = np.cos(angle)[:, None], np.sin(angle)[:, None]
-    along = (cos * x)[:, None] + (sin * y)[..., None]
-    across = (cos * y)[..., None] - (sin * x)[:, None]
-    half = sides[:, :, None, None] / 2
-    return np.asarray((np.abs(along) <= half[:, 0]) & (np.abs(across) <= half[:, 1]))
+    half = (sides / 2).astype(np.float32)[..., None, None]
+    with np.errstate(invalid="ignore"):
+        along = np.abs((cos * x).astype(np.float32)[:, None] + (sin * y).astype(np.float32)[..., None])
+        across = np.abs((cos * y).astype(np.float32)[..., None] - (sin * x).astype(np.float32)[:, None])
+        return np.asarray((along <= half[:, 0]) & (across <= half[:, 1]))

@@ -72,7 +72,7 @@ def layouts() -> dict[str, str]:
 
 def options_of(layout: str) -> list[str]:
     """Names of a layout's options."""
-    return [n for n in arguments_of(f"scantling.data.layouts.{layout}", "load") if n != "source"]
+    return [n for n in arguments_of(f"scantling.data.layouts.{layout}", "load") if n not in {"source", "manifest"}]
 
 
 def flag(option: str) -> str:

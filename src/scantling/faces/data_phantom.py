@@ -13,6 +13,7 @@ WRITERS = {
     "anomaly": ("scantling.data.phantoms.anomaly", "write_anomaly"),
     "fundus": ("scantling.data.phantoms.write", "write_fundus"),
     "skin": ("scantling.data.phantoms.skin.write", "write_skin"),
+    "ultrasound": ("scantling.data.phantoms.ultrasound.write", "write_ultrasound"),
 }
 """The function that writes a set of each kind; its arguments are the options of the kind."""
 

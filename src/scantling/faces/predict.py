@@ -10,6 +10,8 @@ from scantling.faces.evaluate import AUGMENTATIONS
 from scantling.faces.parser import Parser
 from scantling.run.telling import counting
 
+FORMULAS = ("exact", "ramanujan_1", "ramanujan_2", "two_diameters")
+
 
 def configure(parser: Parser, words: Sequence[str]) -> None:
     """Options of :func:`scantling.run.predict.predict`."""
@@ -23,6 +25,9 @@ def configure(parser: Parser, words: Sequence[str]) -> None:
     parser.add("--saliency", doc=docs["saliency"])
     parser.add("--mask-format", choices=("auto", "png", "dicom"), doc=docs["mask_format"])
     parser.add("--uncertainty", doc=docs["uncertainty"])
+    parser.add("--pixel-spacing", metavar="MM", doc=docs["pixel_spacing"])
+    parser.add("--pixels", doc=docs["pixels"])
+    parser.add("--formula", choices=FORMULAS, doc=docs["formula"])
     parser.add("--split", choices=("train", "val", "test"), doc=docs["split"])
     parser.add("--device", metavar="DEVICE", doc=docs["device"], suggest=("auto", "cpu", "cuda"))
     parser.add("--batch-size", doc=docs["batch_size"])
@@ -48,6 +53,11 @@ def run(arguments: argparse.Namespace) -> None:
             progress=told,
             mask_format=arguments.mask_format,
             uncertainty=arguments.uncertainty,
+            pixel_spacing=arguments.pixel_spacing,
+            pixels=arguments.pixels,
+            formula=arguments.formula,
         )
     print(f"{result.rows} images")
     print(f"predictions: {result.path}")
+    if result.examinations is not None:
+        print(f"examinations: {result.examinations}")

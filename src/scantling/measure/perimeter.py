@@ -29,7 +29,7 @@ def circumference(a: ArrayLike, b: ArrayLike, formula: Formula = "exact") -> np.
         DataError: an unknown formula, or a negative semi-axis.
 
     >>> circumference(60.0, 46.8, "exact").round(2), circumference(60.0, 46.8, "two_diameters").round(2)
-    (np.float64(336.81), np.float64(335.52))
+    (np.float64(336.8), np.float64(335.52))
     """
     first, second = np.broadcast_arrays(np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64))
     if (first < 0).any() or (second < 0).any():

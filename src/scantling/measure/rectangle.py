@@ -82,8 +82,12 @@ def fit_rectangles(
         probabilities: ``(N, H, W)``, bool, or float in [0, 1] with the border at one half.
         spacing: millimetres between rows and between columns, ``(N, 2)`` or ``(2,)``.
         method: ``min_area``: the rectangle of least area round the border. ``moments``: sides ``sqrt(12 l)`` from the
-            covariance of the pixels, exact for rectangles and hardly moved by single stray pixels. ``extent``: how far
-            the border reaches along the principal axes.
+            covariance of the pixels, exact for rectangles and hardly moved by single stray pixels, but too short for
+            bars with round ends. ``extent``: how far the border reaches along the principal axes.
+
+        Of probability maps the border is known to a fraction of a pixel; of masks the mean distance between the border
+        and the outermost pixel centres is added at both ends: half a pixel for a level bar, next to nothing for a
+        slanting one.
 
     Returns:
         Rectangles in millimetres; NaN for empty masks.
@@ -116,9 +120,20 @@ def fit_single(
     sides = np.sqrt(12) * variances
     if method == "moments":
         return Rectangles(centre, sides, angle)
-    points = _extremes(alone, structure) * spacing[:, None, ::-1]
-    if not points.shape[1]:
-        return Rectangles(centre, sides, angle)
+    hard = ((alone == 0) | (alone == 1)).all((1, 2))
+    ways: tuple[tuple[np.ndarray, Literal["edges", "centres"]], ...] = ((hard, "centres"), (~hard, "edges"))
+    for chosen, place in ways:
+        points = border_points(alone[chosen], structure[chosen], place) * spacing[chosen, None, ::-1]
+        if points.shape[1]:
+            found = _around(points, angle[chosen], method)
+            if place == "centres":
+                found = Rectangles(found.centre, found.sides + 2 * _gap(found, spacing[chosen]), found.angle)
+            centre[chosen], sides[chosen], angle[chosen] = found.centre, found.sides, found.angle
+    return Rectangles(centre, sides, angle)
+
+
+def _around(points: np.ndarray, angle: np.ndarray, method: Method) -> Rectangles:
+    """Rectangles round points ``(N, P, 2)``, along the given axes or of least area."""
     if method == "min_area":
         angle = _least_area(points, angle)
     low, high = _reach(points, angle[:, None])
@@ -130,14 +145,25 @@ def fit_single(
     return Rectangles(centre, np.where(swap[:, None], sides[:, ::-1], sides), np.where(swap, turned, angle))
 
 
-def _extremes(alone: np.ndarray, structure: np.ndarray) -> np.ndarray:
-    """Border points whose reach is the structure's, ``(N, P, 2)``.
+def _gap(found: Rectangles, spacing: np.ndarray) -> np.ndarray:
+    """How far the outermost pixel centres lie inside the border of a mask on average, ``(N, 2)`` by side.
 
-    Where probabilities cross one half there is a border to a fraction of a pixel. A mask has none: points half-way to
-    the next pixel stick out of slanting bars, while the outermost of many pixel centres lie about 0.05 pixels inside.
+    A border along the rows lies anywhere between the last centres inside and the next ones: half a pixel further on
+    average. A slanting border passes many centres, and the nearest of n lies about 1 / (n + 1) of a pixel inside. A
+    border that rises by a share s of a pixel over its length lies between: ``(1 - s)^2 / 2 + s / (n + 1)``.
     """
-    hard = ((alone == 0) | (alone == 1)).all()
-    return border_points(alone, structure, "centres" if hard else "edges")
+    steps = spacing[:, ::-1]
+    out = []
+    for normal, run, length in zip(found._directions(), found._directions()[::-1], found.sides.T[::-1], strict=True):
+        rises = np.abs(normal) * steps
+        main = rises.argmax(1)
+        rows = np.arange(len(rises))
+        step, drift = rises[rows, main], rises[rows, 1 - main]
+        passed = length * np.abs(run[rows, 1 - main]) / steps[rows, 1 - main]
+        with np.errstate(invalid="ignore", divide="ignore"):
+            share = np.minimum(passed * drift / step, 1)
+        out.append(step * ((1 - share) ** 2 / 2 + share / (passed + 1)))
+    return np.stack(out, -1)
 
 
 def _axes(angle: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -13,7 +13,7 @@ from scantling.core.errors import RecipeError
 from scantling.core.seams import Inputs, Mixer, Objective
 from scantling.measure.frames import Frame, frames_of
 from scantling.measure.planes import measure_planes
-from scantling.measure.truth import LENGTHS, true_lengths
+from scantling.measure.truth import TRUTHS, true_lengths
 from scantling.tasks.objectives.plane_and_mask import PlaneAndMask
 from scantling.tasks.optim import OptimizerSettings, ScheduleSettings
 from scantling.tasks.task import AdapterFactory, Task
@@ -24,9 +24,6 @@ if TYPE_CHECKING:
     from scantling.core.target import Target
     from scantling.data.images import ImageSource
     from scantling.data.manifest import Manifest
-
-_RELATIVE = 1.0
-"""Error of an image in which nothing could be measured, as a share of the truth."""
 
 
 class MeasureBiometry(Task):
@@ -77,7 +74,7 @@ class MeasureBiometry(Task):
         self._frames = dict(zip(rows.tolist(), frames, strict=True))
         for i, (row, plane) in enumerate(zip(rows.tolist(), planes.tolist(), strict=True)):
             if plane >= 0 and (frames[i].spacing is not None or not spaced):
-                self._truth[row] = float(truth[LENGTHS[self.target.names[plane]][0]][i])
+                self._truth[row] = float(truth[TRUTHS[self.target.names[plane]][0]][i])
 
     def collect(self, outputs: Tensor, batch: TensorDict) -> dict[str, Tensor]:
         """Per image: pixels in both masks, in the prediction, in the truth (-1 without one); plane right or not, and
@@ -123,14 +120,16 @@ class MeasureBiometry(Task):
             planes.append(self.target.names[int(label[i])])
             # Without a spacing the truth is in pixels of the original.
             spacing[k] = frame.prepared_spacing or Frame(frame.placement, (1.0, 1.0)).prepared_spacing
-        found = measure_planes(values, planes, spacing)
-        lengths = np.array([row.get(LENGTHS[plane][0], np.nan) for row, plane in zip(found, planes, strict=True)])
-        out[rows] = np.where(np.isnan(lengths), _RELATIVE * truth[rows], np.abs(lengths - truth[rows]))
+        found = measure_planes(values, planes, spacing, keep_doubtful=True)
+        lengths = np.array([row.get(TRUTHS[plane][0], np.nan) for row, plane in zip(found, planes, strict=True)])
+        # What cannot be measured, or only absurdly, is wrong by the whole length: a few wild fits must not decide.
+        out[rows] = np.fmin(np.abs(lengths - truth[rows]), truth[rows])
         return out
 
     def summarise(self, rows: dict[str, Tensor]) -> dict[str, float]:
         """Mean loss; mean absolute error of the main lengths, in millimetres where pixel sizes are known, of all images
-        and of each plane, an image without a measurement counting with its whole length; Dice; plane accuracy."""
+        and of each plane, an image counting with its whole length at most, and so without a measurement; Dice; plane
+        accuracy."""
         both, predicted, true = (rows[k].double() for k in ("both", "predicted", "true"))
         total = predicted + true
         dice = torch.where((true >= 0) & (total > 0), 2 * both / total.clamp(min=1), torch.nan)

@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from scantling.data.manifest import Manifest
     from scantling.measure.frames import Frame
 
-LENGTHS: Mapping[str, tuple[str, ...]] = {"head": ("hc", "bpd", "ofd"), "abdomen": ("ac",), "femur": ("fl",)}
-"""What is measured in each plane, the most important first."""
+TRUTHS: Mapping[str, tuple[str, ...]] = {"head": ("hc", "bpd", "ofd"), "abdomen": ("ac",), "femur": ("fl",)}
+"""Lengths that have a truth in each plane, the most important first."""
 
 
 def lengths_of(target: Target) -> list[str]:
     """Everything that is measured in the planes of a target."""
-    return [length for plane in target.names for length in LENGTHS[plane]]
+    return [length for plane in target.names for length in TRUTHS[plane]]
 
 
 def true_lengths(
@@ -57,7 +57,7 @@ def true_lengths(
     missing = [
         i
         for i, plane in enumerate(names)
-        if plane is not None and any(np.isnan(found[length][i]) for length in LENGTHS[plane])
+        if plane is not None and any(np.isnan(found[length][i]) for length in TRUTHS[plane])
     ]
     sources = references(manifest) if missing and "mask" in manifest.table else []
 
@@ -67,14 +67,14 @@ def true_lengths(
         if plane is None or mask is None:
             return {}
         spacing = None if frames[i].spacing is None else np.array([frames[i].spacing])
-        return measure_planes((mask == 1)[None].astype(np.float32), [plane], spacing)[0]
+        return measure_planes((mask == 1)[None], [plane], spacing)[0]
 
     if sources:
         with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
             measured = dict(zip(missing, pool.map(drawn, missing), strict=True))
         for i, row in measured.items():
             plane = names[i]
-            for length in LENGTHS[plane] if plane is not None else ():
+            for length in TRUTHS[plane] if plane is not None else ():
                 if np.isnan(found[length][i]):
                     found[length][i] = row.get(length, np.nan)
     return found

@@ -86,9 +86,9 @@ def evaluate_predictions(
         return {name: values[name].to_json() for name in target.metrics}
 
     return {
-        **_frame(target, known.groups, len(known), replicates, seed),
+        **frame_of(target, known.groups, len(known), replicates, seed),
         "n_unlabelled": len(predictions) - len(known),
-        "notes": _notes(known) + _cluster_notes(known.groups, len(known)),
+        "notes": _notes(known) + cluster_notes(known.groups, len(known)),
         "metrics": {name: found[name].to_json() for name in target.metrics},
         "confusion": confusion,
         "per_class": _per_class(known, found, training_counts if frequency else None),
@@ -164,10 +164,10 @@ def evaluate_masks(
     ]
     headline = target.metrics[0] if target.metrics and target.metrics[0] in values else next(iter(values))
     return {
-        **_frame(target, groups, n, replicates, seed),
+        **frame_of(target, groups, n, replicates, seed),
         "headline": headline,
         "n_unlabelled": 0,
-        "notes": _cluster_notes(groups, n),
+        "notes": cluster_notes(groups, n),
         "metrics": {name: found[name].to_json() for name in values},
         "confusion": None,
         "per_class": per_class,
@@ -215,7 +215,8 @@ def _count_clusters(groups: np.ndarray | None, n: int) -> int:
     return int(cluster_codes(groups, n).max(initial=-1)) + 1
 
 
-def _frame(target: Target, groups: np.ndarray | None, n: int, replicates: int, seed: int) -> dict[str, Any]:
+def frame_of(target: Target, groups: np.ndarray | None, n: int, replicates: int, seed: int) -> dict[str, Any]:
+    """How many images and patients were evaluated, and how: what every evaluation begins with."""
     unit = "image" if groups is None else "patient"
     return {
         "target": target.to_json(),
@@ -447,7 +448,8 @@ def _notes(predictions: Predictions) -> list[str]:
     return notes
 
 
-def _cluster_notes(groups: np.ndarray | None, n: int) -> list[str]:
+def cluster_notes(groups: np.ndarray | None, n: int) -> list[str]:
+    """What a reader must know of the intervals."""
     count = _count_clusters(groups, n)
     unit = "images" if groups is None else "patients"
     if count < _FEW_CLUSTERS:

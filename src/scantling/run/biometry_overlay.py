@@ -1,4 +1,4 @@
-"""Callipers over a picture as sonographers draw them: crosses at the ends, dots between, an ellipse, figures below."""
+"""Callipers over a picture as sonographers draw them: a cross at each end, dots between, a dotted ellipse."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from scantling.run.report_pictures import as_colour
 COLOURS = ((255, 221, 64), (80, 224, 255), (140, 240, 120))
 """Of the first, second and third distance."""
 
-_OUTLINE = (255, 150, 60)
+OUTLINE = (255, 150, 60)
+"""Of the ellipse."""
+
 _SHADE = (0, 0, 0)
 _SMALLEST = 480
 """Pictures whose longer side is shorter are enlarged by a whole factor, so that figures can be read."""
@@ -47,12 +49,12 @@ def draw_callipers(
     if enlarged > 1:
         picture = picture.resize(size, Image.Resampling.BICUBIC)
     scale = _FINE * enlarged
-    stroke = max(2, round(max(size) * _FINE / 500))
+    stroke = max(3, round(max(size) * _FINE / 450))
     layer = Image.new("RGBA", (size[0] * _FINE, size[1] * _FINE), (0, 0, 0, 0))
     pen = ImageDraw.Draw(layer)
     if outline is not None and np.isfinite(outline).all():
         closed = _fine(np.concatenate([outline, outline[:1]]), scale)
-        _dots(pen, closed, _OUTLINE, stroke, 5 * stroke)
+        _dots(pen, closed, OUTLINE, stroke, 5 * stroke)
     for (name, ends), colour in zip(distances.items(), COLOURS, strict=False):
         if np.isfinite(ends).all():
             points = _fine(ends, scale)

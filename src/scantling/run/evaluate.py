@@ -24,6 +24,7 @@ from scantling.data.settings import DataSettings
 from scantling.metrics.evaluation import evaluate_predictions
 from scantling.run.anomalies import areas_by_grade, grades_text
 from scantling.run.bundle import now, versions
+from scantling.run.evaluate_biometry import measure_lengths
 from scantling.run.evaluate_masks import draw, measure
 from scantling.run.looks import add_looks
 from scantling.run.model import Model, load, pick_device
@@ -109,7 +110,9 @@ def evaluate(
     prepared, notices = open_for(model, manifest, recipe.get("cache"), pixels=augmentation != "none")
     rows = _rows(prepared, split, notices)
     outputs, examples = torch.empty(0), list[MaskExample]()
-    if model.target.dense:
+    if model.target.kind == "biometry":
+        content, examples = measure_lengths(model, prepared, rows, augmentation, batch_size, by, replicates, progress)
+    elif model.target.dense:
         drawn = draw(model, prepared, rows, augmentation, batch_size, progress)
         content, examples = measure(model, prepared, rows, drawn, by, replicates, tolerance)
     else:

@@ -93,7 +93,7 @@ def measure(
     volumes, unit = sum(case.volume for case in cases), unit_of(cases)
     told = {"unit": unit, "tolerance": tolerance, "images": len(cases) - volumes, "volumes": volumes}
     content = {**content, **told, "notes": [*content["notes"], *_notes(prepared, told)]}
-    return content, _examples(prepared, rows, drawn.masks, truth, cases, figures["dice"], target)
+    return content, examples_of(prepared, rows, drawn.masks, truth, cases, figures["dice"], target)
 
 
 def _notes(prepared: Prepared, told: dict[str, Any]) -> list[str]:
@@ -105,7 +105,7 @@ def _notes(prepared: Prepared, told: dict[str, Any]) -> list[str]:
     return notes
 
 
-def _examples(
+def examples_of(
     prepared: Prepared,
     rows: Tensor,
     masks: np.ndarray,

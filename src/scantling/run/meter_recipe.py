@@ -303,6 +303,6 @@ def example(
 
 def _target(spec: str | None, classes: int) -> Target:
     kind, _, names = (spec or "class").partition(":")
-    if names:
+    if names or kind == "biometry":
         return parse_target(spec or "class")
     return make_target(kind, [str(i) for i in range(2 if kind == "mask" else classes)])

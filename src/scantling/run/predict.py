@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -19,10 +19,13 @@ from scantling.core.batch import FELLOW_IMAGE, FELLOW_PRESENT, IMAGE
 from scantling.core.bundle import META, WEIGHTS, find_bundle
 from scantling.core.errors import BundleError, DataError, RecipeError
 from scantling.core.files import writing
+from scantling.measure.perimeter import Formula
 from scantling.run.journal import Journal
 from scantling.run.listing import Images, Listed, list_images, with_slices
 from scantling.run.mask_files import MaskFormat, write_png
 from scantling.run.model import Model, Result, load
+from scantling.run.pixel_sizes import origins_of
+from scantling.run.predict_biometry import BiometryWriter
 from scantling.run.predict_masks import MaskWriter
 from scantling.run.reading import Seen, as_batch, read_batches
 from scantling.run.report_pictures import as_colour
@@ -47,13 +50,17 @@ class Prediction:
             thresholds: small means that the grade hung by a thread), ``normal_quantile`` (share of held-out normal
             images with a lower anomaly score), ``p_<name>`` for every grade, class or finding; for masks
             ``uncertainty`` (mean entropy, in [0, 1]), ``share_<name>`` of the image's pixels and ``mask``, the mask's
-            file, or ``mask:<structure>`` where structures may overlap; ``error``.
+            file, or ``mask:<structure>`` where structures may overlap; of biometry the plane, ``quality`` (good, check
+            or rejected) with its ``reason``, ``hc_mm`` and the like, ``hc_mm_sd`` with an augmentation, and
+            ``examination``, a number that stands for the patient; ``error``.
+        examinations: of biometry, the table with a row an examination; None where no image names its patient.
     """
 
     path: Path | None
     rows: int
     failures: int
     table: pd.DataFrame
+    examinations: Path | None = None
 
 
 def predict(
@@ -70,6 +77,9 @@ def predict(
     progress: Progress | None = None,
     mask_format: MaskFormat = "auto",
     uncertainty: bool = False,
+    pixel_spacing: str | None = None,
+    pixels: bool = False,
+    formula: Formula = "exact",
 ) -> Prediction:
     """Predict images, and write a table and pictures.
 
@@ -77,8 +87,10 @@ def predict(
     anomaly detectors ``heat/<image>.png``, the heat map in 255 levels at the size that the network saw; for
     masks ``masks/<image>.png`` at the size of the original (class numbers; of two classes 0 and 255; of structures that
     may overlap ``masks/<image>.<structure>.png``), of a NIfTI volume ``masks/<volume>.nii.gz`` with its affine, and
-    ``overlays/<image>.png``. A prediction that was stopped goes on where it was when it is asked for again with the
-    same bundle, images and options. An image that cannot be read does not stop the others.
+    ``overlays/<image>.png``. Of fetal biometry the table has lengths and ages, their deviations over the test-time
+    augmentation and a quality; ``examinations.csv`` age and weight of each patient of a manifest; the overlays have
+    callipers. A prediction that was stopped goes on where it was when it is asked for again with the same bundle,
+    images and options. An image that cannot be read does not stop the others.
 
     Args:
         bundle: a bundle or a run folder.
@@ -95,6 +107,11 @@ def predict(
             slice), or dicom (a DICOM segmentation for each DICOM file or series).
         uncertainty: of masks: write ``uncertainty/<image>.png``, the entropy of the probabilities (0 certain, 255
             undecided), and with an augmentation ``deviation/<image>.png``, twice their standard deviation.
+        pixel_spacing: of biometry, millimetres between rows and columns (0.2, or 0.2\\0.3) of images whose manifest and
+            file do not tell.
+        pixels: of biometry, tell lengths in pixels of the originals, without ages.
+        formula: of biometry, for circumferences: exact, ramanujan_1, ramanujan_2, or two_diameters (the clinical rule,
+            a little smaller).
 
     Raises:
         DataError: no image, or, after everything was written, images that could not be read.
@@ -113,12 +130,19 @@ def predict(
     if model.target.dense:
         images = with_slices(images)
     listed = list_images(images, folder, split, pairs)
-    key = _key(find_bundle(bundle), [augmentation, saliency, mask_format, uncertainty, *listed])
+    biometry = model.target.kind == "biometry"
+    origins = origins_of(images, split, listed, pixel_spacing, pixels) if biometry else []
+    key = _key(find_bundle(bundle), [augmentation, saliency, mask_format, uncertainty, formula, *origins, *listed])
     journal = Journal(None if folder is None else folder / f".{TABLE}.part", key)
     failures: dict[int, dict[str, Any]] = {}
     threads = workers or os.cpu_count() or 1
-    masks = None
-    if model.target.dense:
+    masks: MaskWriter | BiometryWriter | None = None
+    if biometry:
+        unit: Literal["mm", "px"] = "px" if pixels else "mm"
+        masks = BiometryWriter(
+            model, folder, listed, origins, unit, mask_format, saliency, uncertainty, formula, threads
+        )
+    elif model.target.dense:
         masks = MaskWriter(model, folder, listed, mask_format, saliency, uncertainty, key, threads)
     job = _Job(model, folder, listed, augmentation, saliency, pairs, threads, masks)
     left = [number for number in range(len(listed)) if number not in journal.rows]
@@ -130,9 +154,10 @@ def predict(
         journal.add(job.rows(seen) if seen else {})
         if progress is not None:
             progress(len(journal.rows) + len(failures), len(listed))
-    table = _table(model, listed, {**journal.rows, **failures})
+    table = _table(model, listed, {**journal.rows, **failures}, masks)
+    examinations: Path | None = None
     if masks is not None:
-        masks.finish(journal.rows)
+        examinations = masks.finish(journal.rows)
     if folder is None:
         return Prediction(None, len(listed), len(failures), table)
     path = folder / TABLE
@@ -144,7 +169,7 @@ def predict(
     if failures:
         what = f"{len(failures)} of {len(listed)} images could not be read"
         raise DataError(what, where=path, do="see its column 'error'")
-    return Prediction(path, len(listed), len(failures), table)
+    return Prediction(path, len(listed), len(failures), table, examinations)
 
 
 @dataclass
@@ -158,13 +183,14 @@ class _Job:
     saliency: bool
     pairs: bool
     threads: int
-    masks: MaskWriter | None = None
+    masks: MaskWriter | BiometryWriter | None = None
 
     def rows(self, seen: Sequence[Seen]) -> dict[int, dict[str, Any]]:
         """Predict a batch, write its pictures, and give its rows of the table."""
         batch = as_batch(seen, self.pairs)
         if self.masks is not None:
-            rows = self.masks.rows(seen, self.model.segment(batch, self.augmentation))
+            each = isinstance(self.masks, BiometryWriter)
+            rows = self.masks.rows(seen, self.model.segment(batch, self.augmentation, each))
             return {one.number: row for one, row in zip(seen, rows, strict=True)}
         explain = self.folder is not None and self.saliency
         heat = explained(self.model, batch) if explain else None
@@ -215,7 +241,9 @@ def _pixels(seen: Seen) -> np.ndarray:
     return seen.image.permute(1, 2, 0).numpy()
 
 
-def _table(model: Model, listed: Sequence[Listed], rows: dict[int, dict[str, Any]]) -> pd.DataFrame:
+def _table(
+    model: Model, listed: Sequence[Listed], rows: dict[int, dict[str, Any]], writer: MaskWriter | BiometryWriter | None
+) -> pd.DataFrame:
     """All rows in the order of the input, with the same columns whichever images failed."""
     prefix = "share_" if model.target.dense else "p_"
     wanted = [f"{prefix}{name}" for name in model.target.names]
@@ -223,6 +251,8 @@ def _table(model: Model, listed: Sequence[Listed], rows: dict[int, dict[str, Any
     extra = [name for name in ("score", "distance_to_threshold", "normal_quantile", "uncertainty") if name in known]
     masks = [name for name in ("mask", *(f"mask:{n}" for n in model.target.structures)) if name in known]
     columns = ["prediction", *extra, *wanted, *masks, "error"]
+    if isinstance(writer, BiometryWriter):
+        columns = [*writer.columns(known), "error"]
     table = pd.DataFrame([rows[number] for number in range(len(listed))], columns=columns)
     frames = [one.source.frame for one in listed]
     if any(frame is not None for frame in frames):

@@ -34,6 +34,24 @@ _SLICES = ".slices.part"
 """Folder of single slices until their volume is written."""
 
 
+def write_uncertainty(
+    folder: Path, picture: str, placement: Placement, entropy: Tensor, deviation: Tensor | None
+) -> None:
+    """Write ``uncertainty/<picture>.png`` and, where there is one, ``deviation/<picture>.png``, of the original's size.
+
+    Args:
+        folder: of the results.
+        picture: name of the image's pictures.
+        placement: the way back to the original.
+        entropy: ``(h, w)`` in [0, 1].
+        deviation: ``(h, w)`` in [0, 0.5]: a standard deviation of values in [0, 1] is at most one half.
+    """
+    for kind, values, largest in (("uncertainty", entropy, 1.0), ("deviation", deviation, 0.5)):
+        if values is not None:
+            levels = np.round(placement.enlarged(values) * (255 / largest)).clip(0, 255)
+            write_png(folder / f"{kind}/{picture}.png", levels.astype(np.uint8))
+
+
 @dataclass
 class MaskWriter:
     """Masks of the images of a list.
@@ -73,19 +91,23 @@ class MaskWriter:
         with ThreadPoolExecutor(self.threads) as pool:
             return list(pool.map(self._row, seen, found.probabilities, found.entropy, deviations))
 
-    def finish(self, done: Iterable[int]) -> None:
+    def finish(self, done: Iterable[int]) -> Path | None:
         """Put volumes together; slices that were not asked for, or could not be read, have no structure.
 
         Args:
             done: numbers of the images that were predicted.
+
+        Returns:
+            No further table.
         """
         if self.folder is None:
-            return
+            return None
         known = set(done)
         for whole in {id(home): home for home in self._homes.values()}.values():
             places = {number: place for number, place in whole.places.items() if number in known}
             if places:
                 self._assemble(self.folder, whole, places)
+        return None
 
     def clear(self) -> None:
         """Remove single slices whose volumes were written."""
@@ -120,11 +142,7 @@ class MaskWriter:
             drawn = stacked(one, target.size) if target.kind == "masks" else one
             write_png(self.folder / f"overlays/{picture}.png", with_mask(seen.image.permute(1, 2, 0).numpy(), drawn))
         if self.uncertainty:
-            # A standard deviation of values in [0, 1] is at most one half.
-            for kind, values, largest in (("uncertainty", entropy, 1.0), ("deviation", deviation, 0.5)):
-                if values is not None:
-                    levels = np.round(seen.placement.enlarged(values) * (255 / largest)).clip(0, 255)
-                    write_png(self.folder / f"{kind}/{picture}.png", levels.astype(np.uint8))
+            write_uncertainty(self.folder, picture, seen.placement, entropy, deviation)
         home = self._homes.get(seen.number)
         if home is None:
             return {**row, **write_mask_png(self.folder, f"masks/{picture}", coded, target)}

@@ -35,7 +35,6 @@ class Seen:
         fellow: the other eye, likewise.
         placement: the way back to the original, where asked for.
         looks: further looks at the image, by batch field, ``(C, h, w)`` uint8 each.
-        spacing: millimetres between rows and columns of the original, where the file says so.
     """
 
     number: int
@@ -43,7 +42,6 @@ class Seen:
     fellow: Tensor | None
     placement: Placement | None
     looks: Mapping[str, Tensor] = field(default_factory=dict)
-    spacing: tuple[float, float] | None = None
 
 
 def read_batches(
@@ -77,8 +75,7 @@ def read_batches(
         except DataError as error:
             return _reason(error, one.source, one.name)
         try:
-            other = None if one.fellow is None else fellow(one.fellow)
-            return Seen(number, image, other, placement, more, picture.spacing)
+            return Seen(number, image, None if one.fellow is None else fellow(one.fellow), placement, more)
         except DataError as error:
             return "the fellow eye: " + _reason(error, one.fellow or one.source, "file")
 

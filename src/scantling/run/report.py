@@ -115,6 +115,13 @@ def _charts(content: ReportContent) -> dict[str, str]:
     for name, histogram in content.evaluation.get("distribution", {}).items():
         if histogram["n"]:
             out[f"distribution_{name}"] = report_charts.distribution(title_of(name), histogram)
+    rows = {row["name"]: row for row in content.evaluation.get("per_class", [])}
+    for name, points in content.evaluation.get("agreement", {}).items():
+        if points["truth"]:
+            title = name.upper()
+            out[f"agreement_{name}"] = report_charts.bland_altman(
+                title, points, rows[title], content.evaluation["unit"]
+            )
     for block in report_sections.questions(content.evaluation):
         if block["roc"]:
             marks = [(1 - float(rate), p["value"]) for rate, p in block["sensitivity_at_specificity"].items()]

@@ -264,6 +264,34 @@ def densities(curves: Sequence[tuple[str, np.ndarray]]) -> str:
     return out[0]
 
 
+def bland_altman(name: str, points: Mapping[str, Sequence[float]], row: Mapping[str, Any], unit: str) -> str:
+    """Difference of measured and true lengths against their mean, with bias and limits of agreement.
+
+    Args:
+        name: of the length.
+        points: ``truth`` and ``measured``.
+        row: of the table of an evaluation: ``bias``, ``lower_limit``, ``upper_limit``.
+        unit: of all of them.
+    """
+    truth, measured = (np.asarray(points[key], dtype=float) for key in ("truth", "measured"))
+    lines = {key: row[key]["value"] for key in ("lower_limit", "bias", "upper_limit")}
+    told = ", ".join(f"{key.replace('_', ' ')} {v:.2f} {unit}" for key, v in lines.items() if v is not None)
+    with _chart(f"Bland-Altman plot of {name}, {len(truth)} images: {told}", height=2.9) as ((axes,), out):
+        axes.plot((truth + measured) / 2, measured - truth, "o", color=_SERIES[0], markersize=3.2, alpha=0.5)
+        for key, value in lines.items():
+            if value is None:
+                continue
+            style = "-" if key == "bias" else (0, (4, 3))
+            axes.axhline(value, color=_SERIES[1], linestyle=style, linewidth=1.2)
+            axes.annotate(
+                f"{value:+.2f}".replace("-", "−"), (1.0, value), (2, 0), xycoords=("axes fraction", "data"),
+                textcoords="offset points", va="center", fontsize=8.5, annotation_clip=False,
+            )  # fmt: skip
+        axes.set_xlabel(f"mean of true and measured {name} ({unit})")
+        axes.set_ylabel(f"measured - true ({unit})")
+    return out[0]
+
+
 @contextmanager
 def _chart(title: str, height: float = 2.7, rows: tuple[int, ...] = (1,)) -> Iterator[tuple[list[Axes], list[str]]]:
     """The axes of a figure, top to bottom, and a list that holds the finished SVG once the block ends."""

@@ -18,8 +18,15 @@ _TITLES = {
     "surface_dice": "Surface Dice",
     "cl_dice": "clDice",
     "ece": "ECE",
+    "mae": "Mean absolute error",
+    "median": "Median absolute error",
+    "lower_limit": "Lower limit of agreement",
+    "upper_limit": "Upper limit of agreement",
 }
-DISTANCES = {"hd95"}
+DISTANCES = {
+    "hd95", "mae", "mae_head", "mae_abdomen", "mae_femur", "median", "bias", "lower_limit", "upper_limit",
+}  # fmt: skip
+"""Figures in millimetres or pixels: no shares, whatever their size."""
 
 
 def title_of(name: str) -> str:

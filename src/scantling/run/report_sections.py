@@ -161,7 +161,7 @@ def mask_legend(content: ReportContent) -> list[tuple[str, str]]:
     if not content.masks or not content.evaluation:
         return []
     target = content.evaluation["target"]
-    names = target["names"] if target["kind"] == "masks" else target["names"][1:]
+    names = {"masks": target["names"], "biometry": ["outline"]}.get(target["kind"], target["names"][1:])
     colours = [MASK_COLOURS[i % len(MASK_COLOURS)].astype(int).tolist() for i in range(len(names))]
     return [(name, "rgb({}, {}, {})".format(*colour)) for name, colour in zip(names, colours, strict=True)]
 

@@ -30,6 +30,8 @@ def render_text(evaluation: Mapping[str, Any], split: str = "") -> str:
         lines[0] += f"; {evaluation['interval']}"
     width = max((len(name) for name in evaluation["metrics"]), default=0)
     lines += [f"  {name:<{width}}  {_plain_figure(value)}" for name, value in evaluation["metrics"].items()]
+    if evaluation.get("agreement"):
+        lines += _plain_lengths(evaluation)
     for block in questions(evaluation):
         point = block["sensitivity_at_specificity"]["0.90"]
         lines.append(f"{block['definition']}:")
@@ -59,6 +61,20 @@ def _plain_figure(figure: Mapping[str, Any]) -> str:
         return "undefined"
     value, low, high = (as_number(figure.get(end)).replace("−", "-") for end in ("value", "low", "high"))
     return value if figure.get("low") is None or figure.get("high") is None else f"{value}  ({low} to {high})"
+
+
+def _plain_lengths(evaluation: Mapping[str, Any]) -> list[str]:
+    """Every length with its error, its bias and the limits of agreement."""
+    unit = evaluation.get("unit", "")
+    lines = [f"measured less true ({unit}):"]
+    for row in evaluation["per_class"]:
+        mae, median, bias, low, high = (
+            as_number(row[name]["value"]).replace("−", "-")
+            for name in ("mae", "median", "bias", "lower_limit", "upper_limit")
+        )
+        errors = f"mean absolute error {mae}, median {median}"
+        lines.append(f"  {row['name']:<4} n {row['n']:<6} {errors}, bias {bias}, limits {low} to {high}")
+    return lines
 
 
 def _plain_confusion(matrix: Sequence[Sequence[int]], names: Sequence[str]) -> list[str]:

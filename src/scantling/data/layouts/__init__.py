@@ -2,7 +2,8 @@
 
 A module here is a layout when it has ``load(source: Path, ...) -> DataFrame``: one row an image, columns as in
 :mod:`scantling.data.manifest`, paths that can be opened from the working folder, and a column ``target`` that may name
-only a kind (``grade``). Its name is the layout's name; its first docstring line is what ``describe`` shows.
+only a kind (``grade``). One that draws masks takes ``manifest``, the file that is being written. Its name is the
+layout's name; its first docstring line is what ``describe`` shows.
 """
 
 from __future__ import annotations
@@ -20,6 +21,9 @@ import pandas as pd
 from scantling.core.errors import DataError, nearest
 from scantling.core.target import Target, parse_target
 from scantling.data.manifest import COLUMNS, PATH_COLUMNS, Manifest, relative_to, split_part
+
+GIVEN = ("source", "manifest")
+"""Arguments of ``load`` that are no options."""
 
 
 def names() -> list[str]:
@@ -61,7 +65,8 @@ def import_layout(name: str, source: str | os.PathLike[str], out: str | os.PathL
             they should lie.
     """
     layout, folder = _layout(name), Path(source)
-    known = [p for p in inspect.signature(layout.load).parameters if p != "source"]
+    parameters = inspect.signature(layout.load).parameters
+    known = [p for p in parameters if p not in GIVEN]
     for option in options:
         if option not in known:
             raise DataError(
@@ -69,6 +74,8 @@ def import_layout(name: str, source: str | os.PathLike[str], out: str | os.PathL
             )
     if not folder.exists():
         raise DataError("no such file or folder", where=folder, do="check the path of the data set")
+    if "manifest" in parameters:
+        options["manifest"] = Path(out)
     table = layout.load(folder, **options)
     if not len(table):
         raise DataError(

@@ -6,9 +6,15 @@ from pathlib import Path
 from scantling.data.phantoms.anomaly import AnomalyBatch, draw_anomalies, draw_donors, write_anomaly
 from scantling.data.phantoms.fundus import FundusBatch, draw_fundus
 from scantling.data.phantoms.skin import SkinBatch, draw_skin, write_skin
+from scantling.data.phantoms.ultrasound import UltrasoundBatch, draw_ultrasound, write_ultrasound
 from scantling.data.phantoms.write import write_fundus
 
-WRITERS: dict[str, Callable[..., Path]] = {"anomaly": write_anomaly, "fundus": write_fundus, "skin": write_skin}
+WRITERS: dict[str, Callable[..., Path]] = {
+    "anomaly": write_anomaly,
+    "fundus": write_fundus,
+    "skin": write_skin,
+    "ultrasound": write_ultrasound,
+}
 """What writes a set of each kind, by the name of the kind."""
 
 __all__ = [
@@ -16,11 +22,14 @@ __all__ = [
     "AnomalyBatch",
     "FundusBatch",
     "SkinBatch",
+    "UltrasoundBatch",
     "draw_anomalies",
     "draw_donors",
     "draw_fundus",
     "draw_skin",
+    "draw_ultrasound",
     "write_anomaly",
     "write_fundus",
     "write_skin",
+    "write_ultrasound",
 ]

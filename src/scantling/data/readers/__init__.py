@@ -17,7 +17,7 @@ from scantling.core.errors import DataError
 from scantling.data.readers.picture import Picture, natural_range
 from scantling.data.readers.region import cut, parse_region
 
-__all__ = ["READERS", "Picture", "count_frames", "is_image", "natural_range", "read_mask", "read_picture"]
+__all__ = ["READERS", "Picture", "count_frames", "is_image", "natural_range", "pixel_size", "read_mask", "read_picture"]
 
 READERS = {
     ".jpg": "pil", ".jpeg": "pil", ".png": "pil", ".tif": "pil", ".tiff": "pil", ".webp": "pil", ".bmp": "pil",
@@ -53,6 +53,16 @@ def count_frames(path: Path, part: str | None = None) -> int:
         DataError: as :func:`read_picture`.
     """
     return _call("count", Path(path), part)
+
+
+def pixel_size(path: Path, part: str | None = None, frame: int | None = None) -> tuple[float, float] | None:
+    """Millimetres between rows and between columns as the file's header tells; None where it does not, or cannot.
+
+    Raises:
+        DataError: as :func:`read_picture`.
+    """
+    path = Path(path)
+    return _call("pixel_size", path, part, frame) if hasattr(_reader(path), "pixel_size") else None
 
 
 def read_mask(path: Path, part: str | None = None, frame: int | None = None, num_classes: int = 2) -> np.ndarray:

@@ -63,7 +63,7 @@ def count(path: Path, part: str | None) -> int:
     return _frames(_open(path))
 
 
-def pixel_size(path: Path, frame: int | None = None) -> tuple[float, float] | None:
+def pixel_size(path: Path, part: str | None, frame: int | None) -> tuple[float, float] | None:
     """Millimetres between rows and between columns of a frame, where the header tells; pixels are not read."""
     return _spacing(pydicom.dcmread(path, force=True, stop_before_pixels=True), frame or 0)
 
@@ -175,7 +175,7 @@ def _region_spacing(regions: Sequence[Dataset]) -> tuple[float, float] | None:
         (abs(10 * float(r.PhysicalDeltaY)), abs(10 * float(r.PhysicalDeltaX)))
         for r in regions
         if r.get("RegionSpatialFormat", _TWO_DIMENSIONS) == _TWO_DIMENSIONS
-        and r.get("PhysicalUnitsXDirection") == r.get("PhysicalUnitsYDirection") == _CENTIMETRES
+        and r.get("PhysicalUnitsXDirection") == r.get("PhysicalUnitsYDirection", _CENTIMETRES) == _CENTIMETRES
     }
     spacing = found.pop() if len(found) == 1 else (0.0, 0.0)
     return spacing if min(spacing) > 0 else None

@@ -52,6 +52,11 @@ def read(path: Path, part: str | None, frame: int | None, mask: bool = False) ->
     return Picture(np.ascontiguousarray(plane)[..., None], volume.low, volume.high, (down, across), info)
 
 
+def pixel_size(path: Path, part: str | None, frame: int | None) -> tuple[float, float] | None:
+    """Millimetres between rows and between columns of a slice."""
+    return read(path, part, frame).spacing
+
+
 def count(path: Path, part: str | None) -> int:
     """Slices in the plane, times the volumes of a 4-D file; only the header is read."""
     import nibabel
