@@ -39,6 +39,12 @@ COMMANDS = Command(
         "train": Command("Train a recipe on a manifest.", "train"),
         "evaluate": Command("Measure a trained model on a split, with intervals and a report.", "evaluate"),
         "predict": Command("Apply a trained model to images.", "predict"),
+        "assess": Command(
+            "Judge images: their diversity, their quality.",
+            verbs={
+                "quality": Command("Score and grade the quality of images.", "assess_quality"),
+            },
+        ),
         "generate": Command("Write synthetic images with their masks.", "generate"),
         "meter": Command("What a training step of a recipe costs: parameters, memory, operations.", "meter"),
         "export": Command("Write a trained model as ONNX.", "export"),

@@ -23,6 +23,8 @@ def configure(parser: Parser, words: Sequence[str]) -> None:
     parser.add("--saliency", doc=docs["saliency"])
     parser.add("--mask-format", choices=("auto", "png", "dicom"), doc=docs["mask_format"])
     parser.add("--uncertainty", doc=docs["uncertainty"])
+    parser.add("--quality-gate", metavar="MODEL", doc=docs["quality_gate"])
+    parser.add("--quality-gate-level", choices=("ungradable", "outstanding"), doc=docs["quality_gate_level"])
     parser.add("--split", choices=("train", "val", "test"), doc=docs["split"])
     parser.add("--device", metavar="DEVICE", doc=docs["device"], suggest=("auto", "cpu", "cuda"))
     parser.add("--batch-size", doc=docs["batch_size"])
@@ -48,6 +50,10 @@ def run(arguments: argparse.Namespace) -> None:
             progress=told,
             mask_format=arguments.mask_format,
             uncertainty=arguments.uncertainty,
+            quality_gate=arguments.quality_gate,
+            quality_gate_level=arguments.quality_gate_level,
         )
     print(f"{result.rows} images")
+    if result.rule is not None:
+        print(f"{result.withheld} withheld for their quality: {result.rule}")
     print(f"predictions: {result.path}")

@@ -24,6 +24,8 @@ from scantling.run.listing import Images, Listed, list_images, with_slices
 from scantling.run.mask_files import MaskFormat, write_png
 from scantling.run.model import Model, Result, load
 from scantling.run.predict_masks import MaskWriter
+from scantling.run.quality_gate import COLUMNS as GATE_COLUMNS
+from scantling.run.quality_gate import WITHHELD, Level, open_gate
 from scantling.run.reading import Seen, as_batch, read_batches
 from scantling.run.report_pictures import as_colour
 from scantling.run.saliency import explained, overlay
@@ -47,13 +49,18 @@ class Prediction:
             thresholds: small means that the grade hung by a thread), ``normal_quantile`` (share of held-out normal
             images with a lower anomaly score), ``p_<name>`` for every grade, class or finding; for masks
             ``uncertainty`` (mean entropy, in [0, 1]), ``share_<name>`` of the image's pixels and ``mask``, the mask's
-            file, or ``mask:<structure>`` where structures may overlap; ``error``.
+            file, or ``mask:<structure>`` where structures may overlap; behind a gate ``quality``, ``quality_score`` and
+            ``withheld`` (why an image was not predicted; empty where it was); ``error``.
+        withheld: images that a gate kept from the model.
+        rule: by which they were; None without a gate.
     """
 
     path: Path | None
     rows: int
     failures: int
     table: pd.DataFrame
+    withheld: int = 0
+    rule: str | None = None
 
 
 def predict(
@@ -70,6 +77,8 @@ def predict(
     progress: Progress | None = None,
     mask_format: MaskFormat = "auto",
     uncertainty: bool = False,
+    quality_gate: str | Path | None = None,
+    quality_gate_level: Level = "ungradable",
 ) -> Prediction:
     """Predict images, and write a table and pictures.
 
@@ -95,6 +104,10 @@ def predict(
             slice), or dicom (a DICOM segmentation for each DICOM file or series).
         uncertainty: of masks: write ``uncertainty/<image>.png``, the entropy of the probabilities (0 certain, 255
             undecided), and with an augmentation ``deviation/<image>.png``, twice their standard deviation.
+        quality_gate: a bundle or run folder of a quality scorer (see ``assess quality``): images below the gate are not
+            predicted, and their row says why.
+        quality_gate_level: what the gate withholds: ungradable (by the groups that the scorer's bundle keeps; where it
+            has none, all that are not outstanding) or outstanding (all that are not).
 
     Raises:
         DataError: no image, or, after everything was written, images that could not be read.
@@ -113,7 +126,9 @@ def predict(
     if model.target.dense:
         images = with_slices(images)
     listed = list_images(images, folder, split, pairs)
-    key = _key(find_bundle(bundle), [augmentation, saliency, mask_format, uncertainty, *listed])
+    gate = open_gate(quality_gate, quality_gate_level, device)
+    gated = [] if gate is None else [gate.quality.identity, gate.level]
+    key = _key(find_bundle(bundle), [augmentation, saliency, mask_format, uncertainty, *gated, *listed])
     journal = Journal(None if folder is None else folder / f".{TABLE}.part", key)
     failures: dict[int, dict[str, Any]] = {}
     threads = workers or os.cpu_count() or 1
@@ -122,19 +137,24 @@ def predict(
         masks = MaskWriter(model, folder, listed, mask_format, saliency, uncertainty, key, threads)
     job = _Job(model, folder, listed, augmentation, saliency, pairs, threads, masks)
     left = [number for number in range(len(listed)) if number not in journal.rows]
+    checked = {} if gate is None else gate.of_images(listed, left, batch_size, threads)
+    journal.add({number: row for number, row in checked.items() if row[WITHHELD]})
+    left = [number for number in left if number not in journal.rows]
     looks = {name: way for name, way in model.ways().items() if name != IMAGE}
     for seen, failed in read_batches(
         listed, left, model.preprocess, batch_size, threads, placements=model.target.dense, looks=looks
     ):
         failures |= {number: {"error": reason} for number, reason in failed.items()}
-        journal.add(job.rows(seen) if seen else {})
+        journal.add({n: row | checked.get(n, {}) for n, row in job.rows(seen).items()} if seen else {})
         if progress is not None:
             progress(len(journal.rows) + len(failures), len(listed))
-    table = _table(model, listed, {**journal.rows, **failures})
+    table = _table(model, listed, {**journal.rows, **failures}, () if gate is None else GATE_COLUMNS)
+    held = {number for number, row in journal.rows.items() if row.get(WITHHELD)}
+    rule = None if gate is None else gate.rule
     if masks is not None:
-        masks.finish(journal.rows)
+        masks.finish(journal.rows.keys() - held)
     if folder is None:
-        return Prediction(None, len(listed), len(failures), table)
+        return Prediction(None, len(listed), len(failures), table, len(held), rule)
     path = folder / TABLE
     with writing(path) as part:
         table.to_csv(part, index=False, lineterminator="\n", float_format="%.6g")
@@ -144,7 +164,7 @@ def predict(
     if failures:
         what = f"{len(failures)} of {len(listed)} images could not be read"
         raise DataError(what, where=path, do="see its column 'error'")
-    return Prediction(path, len(listed), len(failures), table)
+    return Prediction(path, len(listed), len(failures), table, len(held), rule)
 
 
 @dataclass
@@ -215,14 +235,16 @@ def _pixels(seen: Seen) -> np.ndarray:
     return seen.image.permute(1, 2, 0).numpy()
 
 
-def _table(model: Model, listed: Sequence[Listed], rows: dict[int, dict[str, Any]]) -> pd.DataFrame:
+def _table(
+    model: Model, listed: Sequence[Listed], rows: dict[int, dict[str, Any]], gate: Sequence[str] = ()
+) -> pd.DataFrame:
     """All rows in the order of the input, with the same columns whichever images failed."""
     prefix = "share_" if model.target.dense else "p_"
     wanted = [f"{prefix}{name}" for name in model.target.names]
     known = {name for row in rows.values() for name in row} | set(wanted)
     extra = [name for name in ("score", "distance_to_threshold", "normal_quantile", "uncertainty") if name in known]
     masks = [name for name in ("mask", *(f"mask:{n}" for n in model.target.structures)) if name in known]
-    columns = ["prediction", *extra, *wanted, *masks, "error"]
+    columns = ["prediction", *extra, *wanted, *masks, *gate, "error"]
     table = pd.DataFrame([rows[number] for number in range(len(listed))], columns=columns)
     frames = [one.source.frame for one in listed]
     if any(frame is not None for frame in frames):

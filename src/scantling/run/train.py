@@ -152,7 +152,7 @@ def _train_stage(recipe: Recipe, stage: Stage, home: Path, resume: bool, progres
     task: Task = built.task
     settings: DataSettings = built.data
     trainer_settings: TrainerSettings = built.trainer
-    manifest = read_manifest(settings.manifest)
+    manifest = task.manifest_to_use(read_manifest(settings.manifest))
     chief = not is_worker()
     adapter = stage.plain["task"]["init_args"]["adapter"]
     kind = import_object(adapter["class_path"], Adapter)

@@ -12,7 +12,7 @@ import pytest
 import torch
 from scipy.ndimage import distance_transform_edt
 
-from scantling.augment.lesion_paste.numbers import keys_of, uniform
+from scantling.core.numbers import keys_of, uniform
 from scantling.augment.lesion_paste.placement import (
     allowed,
     distance_inside,
