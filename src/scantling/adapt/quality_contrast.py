@@ -13,7 +13,7 @@ from scantling.adapt.quality_scales import ScaleScorer
 from scantling.adapt.shrinkage import ledoit_wolf
 from scantling.core.batch import IMAGE
 from scantling.core.errors import RecipeError
-from scantling.core.quality import SMALLEST_SPREAD, Measured, SeverityScorer
+from scantling.core.quality import Measured, SeverityScorer, spread_of
 from scantling.core.seams import Inputs
 from scantling.nets.image_statistics import STATISTICS, image_statistics
 
@@ -24,7 +24,7 @@ EVIDENCE = ("features", "statistics", "severity")
 """What a score can be made of."""
 
 NEAREST = 1e-6
-"""Added to distances before their logarithm."""
+"""Added to distances before their logarithm, and to variances before their inverse."""
 
 
 class QualityContrast(ScaleScorer, SeverityScorer):
@@ -33,7 +33,8 @@ class QualityContrast(ScaleScorer, SeverityScorer):
     ``features``: Mahalanobis, of the pooled features of a frozen network. ``statistics``: Mahalanobis, of the image's
     light and edges. ``severity``: in the space of a small head on the pooled features, which learns from degraded copies
     that a worse copy lies farther from the centre of the good images. Distances of good images are standardised by those
-    of good images that the Gaussian was not fitted to (two halves, each measured by the other).
+    of good images that the Gaussian was not fitted to (two halves, each measured by the other). Images are grouped in the
+    head's space, where severity counts for more than the kind of a fault.
 
     Args:
         outputs: 2.
@@ -122,7 +123,7 @@ class QualityContrast(ScaleScorer, SeverityScorer):
         for number, distances in enumerate(logs):
             values = (distances + NEAREST).log()
             self.level[number] = values.median()
-            self.scale[number] = values.std() + SMALLEST_SPREAD
+            self.scale[number] = values.std() + NEAREST
         used = self._used
         self.middle.copy_(torch.stack([self._standard(logs[k], k) for k in used]).mean(0).median())
 
@@ -138,24 +139,25 @@ class QualityContrast(ScaleScorer, SeverityScorer):
         features = self._settle(self._gather(passed_on()))
         plain = torch.cat(statistics)
         self.usual_statistics.copy_(plain.mean(0))
-        self.spread_statistics.copy_(plain.std(0) + SMALLEST_SPREAD)
+        self.spread_statistics.copy_(spread_of(plain, 0.01))
         plain = self._of_statistics(plain)
         self.white.copy_(gaussian(features)[1])
         self.white_statistics.copy_(gaussian(plain)[1])
         return features, crossed_distances(features, generator), crossed_distances(plain, generator)
 
     def raw(self, batch: TensorDict) -> Measured:
-        """Mean of the standardised logarithms ``(B,)``, and features ``(B, D)`` of network and image."""
+        """Mean of the standardised logarithms ``(B,)``, and places from the centre, in the head's space ``(B, space)``."""
         images = batch[IMAGE]
         features = self.standardised(self.pooled(images))
         plain = self._of_statistics(image_statistics(images))
+        places = self.embedded(features)
         distances = (
             (features @ self.white).norm(dim=1),
             (plain @ self.white_statistics).norm(dim=1),
-            (self.embedded(features) - self.centre).norm(dim=1),
+            (places - self.centre).norm(dim=1),
         )
         score = torch.stack([self._standard(distances[k], k) for k in self._used]).mean(0)
-        return Measured(score, torch.cat([compressed(features), compressed(plain)], 1))
+        return Measured(score, places - self.centre)
 
     @property
     def _used(self) -> list[int]:
@@ -199,7 +201,7 @@ def ladder_loss(distance: Tensor, severity: Tensor, margin: float) -> Tensor:
 def gaussian(rows: Tensor) -> tuple[Tensor, Tensor]:
     """Mean ``(D,)`` of rows ``(n, D)``, and ``W (D, D)`` for which the length of ``(x - mean) W`` is their distance."""
     covariance, _ = ledoit_wolf(rows.cpu())
-    covariance.diagonal().add_(SMALLEST_SPREAD)
+    covariance.diagonal().add_(NEAREST)
     return rows.mean(0), whitening(covariance[None])[0].to(rows)
 
 

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from scantling.adapt.quality_scales import ScaleScorer
 from scantling.core.batch import IMAGE
 from scantling.core.errors import RecipeError
-from scantling.core.quality import Measured
+from scantling.core.quality import Measured, spread_of
 from scantling.core.seams import Inputs
 from scantling.nets.pooled_scales import pooled_scales
 
@@ -115,7 +115,7 @@ class QualityDistill(ScaleScorer):
         self._settle(torch.cat(pooled))
         every = torch.cat(apart)
         self.usual_apart.copy_(every.mean(0))
-        self.spread_apart.copy_(every.std(0) + 1e-6)
+        self.spread_apart.copy_(spread_of(every))
         self.middle.copy_(torch.cat(scores).median())
 
     def raw(self, batch: TensorDict) -> Measured:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from scantling.core.batch import IMAGE
 from scantling.core.errors import TrainingError
-from scantling.core.quality import SMALLEST_SPREAD, QualityScorer
+from scantling.core.quality import QualityScorer, spread_of
 from scantling.core.seams import Inputs
 from scantling.nets.backbone import Backbone
 from scantling.nets.feature_pyramid import FeaturePyramid
@@ -86,5 +86,5 @@ class ScaleScorer(QualityScorer):
         if len(pooled) < 2:
             raise TrainingError(f"{len(pooled)} good images", where="training", do="give at least two, better a hundred")
         self.usual.copy_(pooled.mean(0))
-        self.spread.copy_(pooled.std(0) + SMALLEST_SPREAD)
+        self.spread.copy_(spread_of(pooled))
         return self.standardised(pooled)

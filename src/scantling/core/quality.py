@@ -18,8 +18,16 @@ OUTSTANDING, GRADABLE, UNGRADABLE = "outstanding", "gradable", "ungradable"
 GRADES = (UNGRADABLE, GRADABLE, OUTSTANDING)
 """Grades of quality, from 0."""
 
-SMALLEST_SPREAD = 1e-6
-"""Added to standard deviations: coordinates that never change say nothing."""
+SMALLEST_SPREAD = 0.1
+"""Standard deviations are at least this share of their median: what never changes in good images, such as a feature that
+is always off, must not drown all others as soon as it changes a little."""
+
+
+def spread_of(rows: Tensor, least: float = SMALLEST_SPREAD) -> Tensor:
+    """Standard deviation of every column of ``rows (n, D)``, above 0, at least ``least`` times the median one."""
+    spread = rows.std(0)
+    floor = least * float(spread.median())
+    return spread.clamp(min=floor if floor > 0 else 1.0)
 
 
 class Measured(NamedTuple):

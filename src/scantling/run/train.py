@@ -266,5 +266,6 @@ def _warnings(task: Task, stage: Stage) -> list[str]:
 
     adapter = stage.plain["task"]["init_args"]["adapter"].get("init_args") or {}
     settings = task.optimizer_settings
-    found = adaptive_rate_warning(settings.name, settings.rate, adapter.get("weights", "none") != "none")
+    learns = any("body." in name for name, _ in task.learnable())
+    found = adaptive_rate_warning(settings.name, settings.rate, learns and adapter.get("weights", "none") != "none")
     return [found] if found else []

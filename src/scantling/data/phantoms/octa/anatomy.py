@@ -54,7 +54,8 @@ def draw_macula(seed: int, eye: int, centre: np.ndarray, size: int) -> Macula:
     large, halo, solid = _trees(generator(seed, _TREE, eye), centre, outline, radius, size)
     mesh, on_mesh = _mesh(generator(seed, _MESH, eye), x, y, gap, size)
     flow = np.maximum(mesh * (1 - np.float32(0.75) * halo), large)
-    return Macula(flow, (on_mesh & (halo < 0.5)) | solid, gap < 0)
+    vessel = (on_mesh & (halo < 0.5)) | solid
+    return Macula(flow, vessel, (gap < 0) & ~vessel)
 
 
 def _outline(rng: np.random.Generator) -> tuple[np.ndarray, float]:
