@@ -20,9 +20,7 @@ def uno_qa_lines(content: Mapping[str, Any], table: Table) -> Iterator[str]:
     """Areas by fault, what the baseline lacks, grades and groups."""
     seeds = sorted({run["seed"] for run in content["runs"]})
     yield from ("### Better than a Mahalanobis distance of features?", "")
-    yield from table(
-        ["data", "UNO-QA", "Mahalanobis", "mean difference", "seed by seed"], list(_differences(content))
-    )
+    yield from table(["data", "UNO-QA", "Mahalanobis", "mean difference", "seed by seed"], list(_differences(content)))
     yield from ("Area under the ROC curve of good against degraded, mean over faults and severities.", "")
     for data, title in content["data"].items():
         ways = content["summary"].get(data)
@@ -39,9 +37,9 @@ def uno_qa_lines(content: Mapping[str, Any], table: Table) -> Iterator[str]:
             ],
         )  # fmt: skip
         yield (
-            f"{' or '.join(map(str, sorted(images)))} good test images, and copies of each with every fault at severities "
-            f"{' and '.join(f'{s:g}' for s in content['severities'])}. In brackets the kind of training that a fault is a "
-            "relative of; faults without brackets are of kinds that training never shows. Wanted false alarms: 0.05."
+            f"{' or '.join(map(str, sorted(images)))} good test images, and copies of each with every fault, severities "
+            f"{' and '.join(f'{s:g}' for s in content['severities'])}. In brackets the kind of training that a fault is "
+            "a relative of; faults without brackets are of kinds that training never shows. Wanted false alarms: 0.05."
         )
         yield ""
         for kind, told in (("degraded", "Three grades: good, mildly and severely degraded copies"),
@@ -60,7 +58,7 @@ def uno_qa_lines(content: Mapping[str, Any], table: Table) -> Iterator[str]:
     machine = content["machine"]
     yield from ("### How it was measured", "")
     yield (
-        f"Seeds {', '.join(map(str, seeds))}: of the division by patient, the training and the faults. Means over the seeds, "
+        f"Seeds {', '.join(map(str, seeds))}: of the division by patient, the training and the faults. Means over seeds, "
         "with standard deviations where it says so. Clustering accuracy takes the best naming of the two groups, an "
         "oracle; the other figures take the names that the scores give. All ways look through the same `test_resnet`, "
         "pretrained on drawn skin lesions. "
@@ -78,7 +76,13 @@ def _differences(content: Mapping[str, Any]) -> Iterator[list[str]]:
         pairs = [(means[data, METHOD, seed], means[data, BASELINE, seed]) for seed in seeds]
         gaps = [a - b for a, b in pairs]
         own, other = (sum(values) / len(values) for values in zip(*pairs, strict=True))
-        yield [title, f"{own:.3f}", f"{other:.3f}", f"{sum(gaps) / len(gaps):+.3f}", ", ".join(f"{g:+.3f}" for g in gaps)]
+        yield [
+            title,
+            f"{own:.3f}",
+            f"{other:.3f}",
+            f"{sum(gaps) / len(gaps):+.3f}",
+            ", ".join(f"{g:+.3f}" for g in gaps),
+        ]
 
 
 def _fault(content: Mapping[str, Any], name: str) -> str:

@@ -1,16 +1,17 @@
 """UNO-QA and its baselines: good images against degraded ones, on eyes, fetal heads and drawn angiograms.
 
-Good images: those without retinopathy of IDRiD-455, all of HC18-half, and the outstanding ones of a set of OCTA phantoms.
-Every way to score is trained on good images alone. Test images are good ones of other patients and copies of them with
-faults made in other ways than those of training (``bench/uno_qa_faults.py`` says which of them have a relative there), at
-two severities; of the phantoms also their own gradable and ungradable images, drawn with faults. No setting was chosen
-on any of these images; they were chosen on phantoms of other seeds.
+Good images: those without retinopathy of IDRiD-455, all of HC18-half, and the outstanding ones of a set of OCTA
+phantoms. Every way to score is trained on good images alone. Test images are good ones of other patients and copies of
+them with faults made in other ways than those of training (``bench/uno_qa_faults.py`` says which of them have a
+relative there), at two severities; of the phantoms also their own gradable and ungradable images, drawn with faults. No
+setting was chosen on any of these images; they were chosen on phantoms of other seeds.
 
-Measured: the area under the ROC curve of good against degraded, by fault and severity; and, with mild copies as gradable
-and severe ones as ungradable, the three grades and the two groups, by clustered features and by a cut of the score.
+Measured: the area under the ROC curve of good against degraded, by fault and severity; and, with mild copies as
+gradable and severe ones as ungradable, the three grades and the two groups, by clustered features and by a cut of the
+score.
 
-Reads ``idrid_grading`` and ``hc18_half`` in the folder ``SCANTLING_DATA``. What an earlier call has finished is not done
-again, and a training that was stopped goes on.
+Reads ``idrid_grading`` and ``hc18_half`` in the folder ``SCANTLING_DATA``. What an earlier call has finished is not
+done again, and a training that was stopped goes on.
 
     python bench/uno_qa.py [--work build/bench/uno_qa] [--workers 2] [--data octa ...] [--variants ...] [--seeds 0 1 2]
 
@@ -137,7 +138,9 @@ def main() -> None:
     work.mkdir(parents=True, exist_ok=True)
     os.environ.setdefault("SCANTLING_CACHE", str(work / "cache"))
     jobs = [Job(d, v, s) for s in arguments.seeds for d in arguments.data for v in arguments.variants]
-    known = {job: json.loads(f.read_text(encoding="utf-8")) for job in jobs if (f := record_of(work, scale, job)).is_file()}
+    known = {
+        job: json.loads(f.read_text(encoding="utf-8")) for job in jobs if (f := record_of(work, scale, job)).is_file()
+    }
     todo = [] if arguments.collect else [job for job in jobs if job not in known]
     if todo:
         encoder = pretrain(work, scale)
@@ -163,7 +166,9 @@ def pretrain(work: Path, scale: float) -> Path:
 
     phantoms = work / "skin" / "manifest.csv"
     if not phantoms.is_file():
-        write_skin(phantoms.parent, n=max(60, round(PRETRAINING["n"] * scale)), size=PRETRAINING["size"], imbalance=5, seed=61)
+        write_skin(
+            phantoms.parent, n=max(60, round(PRETRAINING["n"] * scale)), size=PRETRAINING["size"], imbalance=5, seed=61
+        )
     folder = work / "encoder"
     if not is_bundle(folder / "train" / "bundle"):
         settings = scaled(PRETRAINING["settings"], scale)
@@ -324,9 +329,7 @@ def graded(quality: QualityModel, scores: Tensor, features: Tensor, truth: np.nd
 
 def measured(quality: QualityModel, images: Tensor) -> tuple[Tensor, Tensor]:
     """Scores and features of images float in [0, 1]."""
-    parts = [
-        quality.measure(TensorDict({"image": part}, batch_size=[len(part)])) for part in images.split(BATCH)
-    ]
+    parts = [quality.measure(TensorDict({"image": part}, batch_size=[len(part)])) for part in images.split(BATCH)]
     return torch.cat([p[0] for p in parts]), torch.cat([p[1] for p in parts])
 
 

@@ -152,7 +152,7 @@ def test_every_option_of_every_verb_says_what_it_is_for(path, capsys):
         (["data", "split", "none.csv", "--folds", "5", "--balanced-test", "0.4"], ["--balanced-test exclude"]),
         (
             ["data", "phantom", "fundos", "-o", "x"],
-            ["KIND: 'fundos' is none of anomaly, fundus, skin", "did you mean 'fundus'"],
+            ["KIND: 'fundos' is none of anomaly, fundus, octa, skin", "did you mean 'fundus'"],
         ),
         (["data", "stores", "--remove", "abc"], ["no store 'abc'"]),
     ],

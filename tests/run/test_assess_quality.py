@@ -37,7 +37,9 @@ def octa(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def run(octa, tmp_path_factory) -> Path:
-    return train("uno_qa", octa / "good.csv", tmp_path_factory.mktemp("runs") / "run", overrides=TINY, progress=False).folder
+    return train(
+        "uno_qa", octa / "good.csv", tmp_path_factory.mktemp("runs") / "run", overrides=TINY, progress=False
+    ).folder
 
 
 def test_images_are_scored_graded_and_reported(octa, run, tmp_path):
@@ -52,10 +54,17 @@ def test_images_are_scored_graded_and_reported(octa, run, tmp_path):
     assert counts["outstanding"] + counts["gradable"] + counts["ungradable"] == len(table) == counts["all"]
     assert result.record["agreement"]["auroc"] > 0.8
     page = (tmp_path / "out" / "report.html").read_text()
-    assert "<svg" in page and "Outstanding" in page and "data:image/jpeg" in page and "http" not in page.replace("http-equiv", "")
+    assert (
+        "<svg" in page
+        and "Outstanding" in page
+        and "data:image/jpeg" in page
+        and "http" not in page.replace("http-equiv", "")
+    )
     assert not list((tmp_path / "out").glob(".*"))
     record = json.loads((tmp_path / "out" / "quality.json").read_text())
-    again = assess_quality(run, octa / "manifest.csv", split="test", device="cpu", clusters=str(tmp_path / "out/quality.json"))
+    again = assess_quality(
+        run, octa / "manifest.csv", split="test", device="cpu", clusters=str(tmp_path / "out/quality.json")
+    )
     assert again.table["grade"].tolist() == table["grade"].tolist() and record["model"] == again.record["model"]
 
 
@@ -171,12 +180,12 @@ def test_a_resumed_training_ends_with_the_same_weights(octa, tmp_path):
         nonlocal calls
         calls += 1
         if calls == 5:
-            raise KeyboardInterrupt
+            raise RuntimeError
         return plain(self, batch, generator)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(AssessQuality, "step_loss", stopping)
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(RuntimeError):
             train("uno_qa", octa / "good.csv", tmp_path / "parts", overrides=settings, progress=False)
     parts = train("uno_qa", octa / "good.csv", tmp_path / "parts", overrides=settings, progress=False, resume=True)
     from safetensors.torch import load_file

@@ -31,10 +31,10 @@ class QualityContrast(ScaleScorer, SeverityScorer):
     """The mean of up to three distances from good images, each as its standardised logarithm.
 
     ``features``: Mahalanobis, of the pooled features of a frozen network. ``statistics``: Mahalanobis, of the image's
-    light and edges. ``severity``: in the space of a small head on the pooled features, which learns from degraded copies
-    that a worse copy lies farther from the centre of the good images. Distances of good images are standardised by those
-    of good images that the Gaussian was not fitted to (two halves, each measured by the other). Images are grouped in the
-    head's space, where severity counts for more than the kind of a fault.
+    light and edges. ``severity``: in the space of a small head on the pooled features, which learns from degraded
+    copies that a worse copy lies farther from the centre of the good images. Distances of good images are standardised
+    by those of good images that the Gaussian was not fitted to (two halves, each measured by the other). Images are
+    grouped in the head's space, where severity counts for more than the kind of a fault.
 
     Args:
         outputs: 2.
@@ -51,8 +51,8 @@ class QualityContrast(ScaleScorer, SeverityScorer):
     Raises:
         RecipeError: no evidence, or a setting outside its range.
 
-    Source: scorer of our own; UNO-QA (Chen et al. 2022, arXiv 2212.10541) is described as learning from good images only
-    by feature embedding, and does not say more in what was available.
+    Source: scorer of our own; UNO-QA (Chen et al. 2022, arXiv 2212.10541) is described as learning from good images
+    only by feature embedding, and does not say more in what was available.
     """
 
     usual_statistics: Tensor
@@ -146,7 +146,7 @@ class QualityContrast(ScaleScorer, SeverityScorer):
         return features, crossed_distances(features, generator), crossed_distances(plain, generator)
 
     def raw(self, batch: TensorDict) -> Measured:
-        """Mean of the standardised logarithms ``(B,)``, and places from the centre, in the head's space ``(B, space)``."""
+        """Mean of the standardised logarithms ``(B,)``, and places in the head's space, from its centre ``(B, space)``."""
         images = batch[IMAGE]
         features = self.standardised(self.pooled(images))
         plain = self._of_statistics(image_statistics(images))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import torch
@@ -29,8 +30,8 @@ FITTED_ON = 1024
 class QualityDistill(ScaleScorer):
     """A frozen teacher, and a student that decodes the teacher's maps from a bottleneck; what it cannot is abnormal.
 
-    Blurred and dim images have simple features, which a student may rebuild *better* than those of good images. The task
-    checks the direction after training and, where it is wrong, takes the score on both sides of the median.
+    Blurred and dim images have simple features, which a student may rebuild *better* than those of good images. The
+    task checks the direction after training and, where it is wrong, takes the score on both sides of the median.
 
     Args:
         outputs: 2.
@@ -43,8 +44,8 @@ class QualityDistill(ScaleScorer):
     Raises:
         RecipeError: strides that do not double.
 
-    Source: Deng and Li 2022, arXiv 2201.10785, eq. 1-3. Departures: the mean of the map for an image's score (quality is
-    often lost everywhere); in a small network the residual stages have one block.
+    Source: Deng and Li 2022, arXiv 2201.10785, eq. 1-3. Departures: the mean of the map for an image's score (quality
+    is often lost everywhere); in a small network the residual stages have one block.
     """
 
     usual_apart: Tensor
@@ -61,10 +62,8 @@ class QualityDistill(ScaleScorer):
     ) -> None:
         super().__init__(outputs, inputs, backbone, weights, strides)
         strides = list(strides)
-        if not strides or any(b != 2 * a for a, b in zip(strides, strides[1:], strict=False)):
-            raise RecipeError(
-                f"strides {strides} do not double", where="task.adapter.strides", do="use as [4, 8, 16]"
-            )
+        if not strides or any(b != 2 * a for a, b in pairwise(strides)):
+            raise RecipeError(f"strides {strides} do not double", where="task.adapter.strides", do="use as [4, 8, 16]")
         self.worst = worst
         channels = self.scales.channels
         self.narrow = nn.ModuleList(
@@ -73,8 +72,10 @@ class QualityDistill(ScaleScorer):
         self.middle_stage = Residual(sum(channels), 2 * channels[-1], stride=2)
         widths = [2 * channels[-1], *channels[::-1]]
         self.decoder = nn.ModuleList(
-            nn.Sequential(nn.ConvTranspose2d(a, b, 2, stride=2, bias=False), nn.BatchNorm2d(b), nn.ReLU(), Residual(b, b))
-            for a, b in zip(widths, widths[1:], strict=False)
+            nn.Sequential(
+                nn.ConvTranspose2d(a, b, 2, stride=2, bias=False), nn.BatchNorm2d(b), nn.ReLU(), Residual(b, b)
+            )
+            for a, b in pairwise(widths)
         )
         # Features of the student differ from epoch to epoch, and are standardised anew.
         extra = 2 * len(channels)
@@ -173,7 +174,7 @@ class Residual(nn.Module):
 
 
 def cosine_distance(teacher: Tensor, student: Tensor) -> Tensor:
-    """One less the cosine of whole maps ``(B, C, h, w)``, ``(B,)`` in [0, 2]; 0 where one is a multiple of the other."""
+    """One less the cosine of whole maps ``(B, C, h, w)``, ``(B,)`` in [0, 2]; 0 where they differ by a positive factor."""
     return 1 - F.cosine_similarity(teacher.flatten(1), student.flatten(1))
 
 

@@ -84,7 +84,9 @@ class ScaleScorer(QualityScorer):
             TrainingError: fewer than two images.
         """
         if len(pooled) < 2:
-            raise TrainingError(f"{len(pooled)} good images", where="training", do="give at least two, better a hundred")
+            raise TrainingError(
+                f"{len(pooled)} good images", where="training", do="give at least two, better a hundred"
+            )
         self.usual.copy_(pooled.mean(0))
         self.spread.copy_(spread_of(pooled))
         return self.standardised(pooled)

@@ -9,8 +9,8 @@ from torch import Tensor
 def ledoit_wolf(rows: Tensor) -> tuple[Tensor, float]:
     """The covariance ``(D, D)`` of ``rows (n, D)``, shrunk towards its mean variance, and by how much.
 
-    The estimate is ``(1 - s) S + s m I`` with the covariance ``S`` (divided by n), its mean variance ``m``, and the ``s``
-    in [0, 1] that makes the expected squared error smallest.
+    The estimate is ``(1 - s) S + s m I`` with the covariance ``S`` (divided by n), its mean variance ``m``, and the
+    ``s`` in [0, 1] that makes the expected squared error smallest.
 
     Source: Ledoit and Wolf 2004, J. Multivariate Anal. 88(2), eq. 14 and lemmas 3.2 to 3.4.
 

@@ -19,8 +19,8 @@ GRADES = (UNGRADABLE, GRADABLE, OUTSTANDING)
 """Grades of quality, from 0."""
 
 SMALLEST_SPREAD = 0.1
-"""Standard deviations are at least this share of their median: what never changes in good images, such as a feature that
-is always off, must not drown all others as soon as it changes a little."""
+"""Standard deviations are at least this share of their median: what never changes in good images, such as a feature
+that is always off, must not drown all others as soon as it changes a little."""
 
 
 def spread_of(rows: Tensor, least: float = SMALLEST_SPREAD) -> Tensor:

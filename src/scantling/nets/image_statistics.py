@@ -55,7 +55,7 @@ def _tail(difference: Tensor) -> Tensor:
 
 
 def _uneven(profile: Tensor) -> Tensor:
-    """Greatest, mean of the greatest 5 %, and spread of the logarithm of a profile ``(B, n)`` over its median, ``(B, 3)``."""
+    """Logarithm of a profile ``(B, n)`` over its median: greatest, mean of the greatest 5 %, spread, ``(B, 3)``."""
     level = (profile / profile.median(1, keepdim=True).values).log()
     top = level.topk(max(2, level.shape[1] // 20), dim=1).values
     return torch.stack([top[:, 0], top.mean(1), level.std(1)], 1)

@@ -79,11 +79,11 @@ def assess_quality(
 ) -> QualityResult:
     """Score and grade images, and write a table, a record and a report.
 
-    In ``out`` come ``quality.csv``, ``quality.json`` and ``report.html``. The images that are not outstanding are divided
-    into gradable and ungradable ones by clustering *these images*, so that a grade depends on what else is assessed with
-    it; for grades that do not, take the groups that the bundle or an earlier assessment keeps. An assessment that was
-    stopped goes on where it was when it is asked for again with the same bundle and images. An image that cannot be read
-    does not stop the others.
+    In ``out`` come ``quality.csv``, ``quality.json`` and ``report.html``. The images that are not outstanding are
+    divided into gradable and ungradable ones by clustering *these images*, so that a grade depends on what else is
+    assessed with it; for grades that do not, take the groups that the bundle or an earlier assessment keeps. An
+    assessment that was stopped goes on where it was when it is asked for again with the same bundle and images. An
+    image that cannot be read does not stop the others.
 
     Args:
         bundle: a bundle or a run folder of a quality scorer.

@@ -80,7 +80,9 @@ def load_quality(bundle: str | Path, device: str | torch.device = "auto") -> Qua
     if not isinstance(model.adapter, QualityScorer) or not isinstance(model.objective, AnomalyScore):
         name = type(model.adapter).__name__
         raise BundleError(
-            f"its network {name} scores no quality", where=bundle, do="train one: scantling train uno_qa --data GOOD.csv"
+            f"its network {name} scores no quality",
+            where=bundle,
+            do="train one: scantling train uno_qa --data GOOD.csv",
         )
     record: dict[str, Any] = {}
     file = path / RECORD

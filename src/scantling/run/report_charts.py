@@ -221,9 +221,7 @@ def distribution(name: str, histogram: Mapping[str, Any]) -> str:
     return out[0]
 
 
-def quality_scores(
-    scores: Mapping[str, np.ndarray], threshold: float, good: np.ndarray | None, bins: int = 40
-) -> str:
+def quality_scores(scores: Mapping[str, np.ndarray], threshold: float, good: np.ndarray | None, bins: int = 40) -> str:
     """Stacked histogram of quality scores by grade, the threshold, and above it the scores of held-out good images.
 
     Args:

@@ -58,7 +58,9 @@ def test_the_cut_of_a_line_is_the_best_of_all():
     values = torch.cat([normal(15), normal(9, seed=1) + 4])
 
     def within(cut: float) -> float:
-        return sum(float((v - v.mean()).square().sum()) for v in (values[values <= cut], values[values > cut]) if len(v))
+        return sum(
+            float((v - v.mean()).square().sum()) for v in (values[values <= cut], values[values > cut]) if len(v)
+        )
 
     order = values.sort().values
     tried = ((order[1:] + order[:-1]) / 2).tolist()

@@ -22,9 +22,9 @@ def agreement(truth: np.ndarray, scores: np.ndarray, grades: np.ndarray) -> dict
 
     Returns:
         ``n``; ``auroc`` of the score, and ``sensitivity``, ``specificity``, ``accuracy`` and ``f1`` of the decision,
-        positive where not outstanding; ``grades`` with accuracy, macro F1, quadratic kappa and recalls; ``clusters`` with
-        the accuracy under the best naming (an oracle: it serves reports only), adjusted Rand index and normalised mutual
-        information over images that truly are, and were found to be, not outstanding. None where undefined.
+        positive where not outstanding; ``grades`` with accuracy, macro F1, quadratic kappa and recalls; ``clusters``
+        with the accuracy under the best naming (an oracle: it serves reports only), adjusted Rand index and normalised
+        mutual information over images that truly are, and were found to be, not outstanding. None where undefined.
     """
     good = GRADES.index(OUTSTANDING)
     bad, called = truth != good, grades != good

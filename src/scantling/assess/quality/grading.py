@@ -25,7 +25,8 @@ LEAST_MARGIN = 0.1
 
 LEAST_GAP = 1.5
 """Difference of the mean scores of two groups, in pooled standard deviations, below which they are no grades. Chosen on
-drawn angiograms: groups with a smaller one followed the kind of a fault, and a cut of the score was right more often."""
+drawn angiograms: groups with a smaller one followed the kind of a fault, and a cut of the score was right more
+often."""
 
 DIMENSIONS = 8
 """Principal components that images are grouped in."""
@@ -72,7 +73,7 @@ class ClusterModel:
     origin: str = ""
 
     def grade(self, scores: Tensor, features: Tensor, threshold: float) -> Graded:
-        """Grades of images with these scores ``(n,)`` and features ``(n, D)``; outstanding at or below ``threshold``."""
+        """Grades of images by their scores ``(n,)`` and features ``(n, D)``; outstanding at or below ``threshold``."""
         outstanding = scores <= threshold
         grade = torch.full(scores.shape, GRADES.index(GRADABLE), dtype=torch.int64, device=scores.device)
         sure = torch.full(scores.shape, self.kind == "features", device=scores.device)
@@ -123,9 +124,7 @@ class ClusterModel:
                 None if means is None else (float(means[GRADABLE]), float(means[UNGRADABLE])), str(plain["origin"]),
             )  # fmt: skip
         except (KeyError, TypeError, ValueError, IndexError) as error:
-            raise DataError(
-                f"holds no groups of images ({error})", where=where, do="train or assess again"
-            ) from error
+            raise DataError(f"holds no groups of images ({error})", where=where, do="train or assess again") from error
 
 
 def fit_clusters(
@@ -135,8 +134,8 @@ def fit_clusters(
 
     Features are reduced to a few principal components and divided by k-means; the group with the greater mean score is
     ungradable. The result does not depend on the order of the images. Guards: fewer than 10 images, or a silhouette
-    below 0.1, are not divided at all; groups whose mean scores differ by less than 1.5 pooled standard deviations differ
-    by the kind of their faults and not by the severity, and the score is cut in their stead.
+    below 0.1, are not divided at all; groups whose mean scores differ by less than 1.5 pooled standard deviations
+    differ by the kind of their faults and not by the severity, and the score is cut in their stead.
 
     Args:
         scores: ``(n,)``, all above the threshold.
@@ -161,9 +160,7 @@ def fit_clusters(
     means = [float(scores[found.group == k].mean()) if bool((found.group == k).any()) else float("nan") for k in (0, 1)]
     if apart < LEAST_SILHOUETTE or any(mean != mean for mean in means):
         guard = f"the two groups overlap (silhouette {apart:.2f}, less than {LEAST_SILHOUETTE}): not divided"
-        return ClusterModel(
-            "none", silhouette=apart, guards=(guard,), counts=(len(scores), 0), origin=origin
-        )
+        return ClusterModel("none", silhouette=apart, guards=(guard,), counts=(len(scores), 0), origin=origin)
     worse = int(means[1] > means[0])
     if abs(means[1] - means[0]) < LEAST_GAP * _pooled_deviation(scores, found.group):
         cut = best_cut(scores)

@@ -223,7 +223,8 @@ class AssessQuality(DetectAnomaly):
             parts = [self.scorer.measured(self.degrade.by_row(b, self.seed + HELD_OUT + number)) for b in held]
             found.append(
                 Measured(
-                    torch.cat([p.score.float().cpu() for p in parts]), torch.cat([p.features.float().cpu() for p in parts])
+                    torch.cat([p.score.float().cpu() for p in parts]),
+                    torch.cat([p.features.float().cpu() for p in parts]),
                 )
             )
         return found

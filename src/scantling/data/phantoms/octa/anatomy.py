@@ -99,7 +99,7 @@ def _mesh(
 def _trees(
     rng: np.random.Generator, centre: np.ndarray, outline: np.ndarray, zone: float, size: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Light of arterioles and venules, the capillary-free strip beside them, and the pixels on them, ``(H, W)`` each."""
+    """Light of arterioles and venules, the strip free of capillaries beside them, their pixels, ``(H, W)`` each."""
     count = int(rng.integers(7, 11))
     first = rng.uniform(0, 2 * np.pi) + 2 * np.pi * (np.arange(count) + rng.uniform(-0.3, 0.3, count)) / count
     along = np.linspace(0, 1, _POINTS)
