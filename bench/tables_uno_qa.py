@@ -37,9 +37,9 @@ def uno_qa_lines(content: Mapping[str, Any], table: Table) -> Iterator[str]:
             ],
         )  # fmt: skip
         yield (
-            f"{' or '.join(map(str, sorted(images)))} good test images, and copies of each with every fault, severities "
-            f"{' and '.join(f'{s:g}' for s in content['severities'])}. In brackets the kind of training that a fault is "
-            "a relative of; faults without brackets are of kinds that training never shows. Wanted false alarms: 0.05."
+            f"{' or '.join(map(str, sorted(images)))} good test images, and copies of each with all faults, severities "
+            f"{' and '.join(f'{s:g}' for s in content['severities'])}. In brackets the kind of training that a fault "
+            "is a relative of; those without are of kinds that training never shows. Wanted false alarms: 0.05."
         )
         yield ""
         for kind, told in (("degraded", "Three grades: good, mildly and severely degraded copies"),
@@ -58,7 +58,7 @@ def uno_qa_lines(content: Mapping[str, Any], table: Table) -> Iterator[str]:
     machine = content["machine"]
     yield from ("### How it was measured", "")
     yield (
-        f"Seeds {', '.join(map(str, seeds))}: of the division by patient, the training and the faults. Means over seeds, "
+        f"Seeds {', '.join(map(str, seeds))}: of the division by patient, training and faults. Means over the seeds "
         "with standard deviations where it says so. Clustering accuracy takes the best naming of the two groups, an "
         "oracle; the other figures take the names that the scores give. All ways look through the same `test_resnet`, "
         "pretrained on drawn skin lesions. "

@@ -4,7 +4,8 @@ Good images: those without retinopathy of IDRiD-455, all of HC18-half, and the o
 phantoms. Every way to score is trained on good images alone. Test images are good ones of other patients and copies of
 them with faults made in other ways than those of training (``bench/uno_qa_faults.py`` says which of them have a
 relative there), at two severities; of the phantoms also their own gradable and ungradable images, drawn with faults. No
-setting was chosen on any of these images; they were chosen on phantoms of other seeds.
+setting was chosen on any of these images; what the score is made of was chosen on drawn angiograms of another seed,
+with the same functions for faults.
 
 Measured: the area under the ROC curve of good against degraded, by fault and severity; and, with mild copies as
 gradable and severe ones as ungradable, the three grades and the two groups, by clustered features and by a cut of the

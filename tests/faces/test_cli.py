@@ -283,7 +283,7 @@ def test_evaluate_hands_everything_on(capsys, stand_in):
 
 
 def test_predict_hands_everything_on(capsys, stand_in):
-    result = SimpleNamespace(rows=3, path=Path("out/predictions.csv"))
+    result = SimpleNamespace(rows=3, path=Path("out/predictions.csv"), withheld=0, rule=None)
     calls = stand_in("scantling.run.predict", "predict", result)
     assert call(capsys, "predict", "m", "new/", "-o", "out/") == (0, "3 images\npredictions: out/predictions.csv\n", "")
     call(capsys, "predict", "m", "a.png", "b.png", "-o", "out/", "--no-saliency", "--split", "test")
@@ -292,6 +292,23 @@ def test_predict_hands_everything_on(capsys, stand_in):
         (["a.png", "b.png"], False, "test"),
     ]
     assert (calls[0]["bundle"], calls[0]["out"], calls[0]["batch_size"]) == ("m", "out/", 32)
+    result.withheld, result.rule = 2, "what is bad is withheld"
+    out = call(
+        capsys, "predict", "m", "new/", "-o", "out/", "--quality-gate", "q", "--quality-gate-level", "outstanding"
+    )
+    assert "2 withheld for their quality: what is bad is withheld" in out[1]
+    assert [(c["quality_gate"], c["quality_gate_level"]) for c in calls[1:]] == [
+        (None, "ungradable"),
+        ("q", "outstanding"),
+    ]
+
+
+def test_assess_quality_hands_everything_on(capsys, stand_in):
+    result = SimpleNamespace(rows=3, path=Path("q/quality.csv"), summary=lambda: "3 outstanding")
+    calls = stand_in("scantling.run.assess_quality", "assess_quality", result)
+    code, out, _ = call(capsys, "assess", "quality", "m", "new/", "-o", "q/", "--clusters", "bundle", "--seed", "4")
+    assert (code, out) == (0, "3 images: 3 outstanding\ntable: q/quality.csv\nreport: q/report.html\n")
+    assert [(c["images"], c["clusters"], c["seed"], c["batch_size"]) for c in calls] == [("new/", "bundle", 4, 32)]
 
 
 def test_export_hands_everything_on(capsys, stand_in):

@@ -146,7 +146,7 @@ class QualityContrast(ScaleScorer, SeverityScorer):
         return features, crossed_distances(features, generator), crossed_distances(plain, generator)
 
     def raw(self, batch: TensorDict) -> Measured:
-        """Mean of the standardised logarithms ``(B,)``, and places in the head's space, from its centre ``(B, space)``."""
+        """Mean of the standardised logarithms ``(B,)``, and places in the head's space ``(B, space)``."""
         images = batch[IMAGE]
         features = self.standardised(self.pooled(images))
         plain = self._of_statistics(image_statistics(images))

@@ -174,7 +174,7 @@ class Residual(nn.Module):
 
 
 def cosine_distance(teacher: Tensor, student: Tensor) -> Tensor:
-    """One less the cosine of whole maps ``(B, C, h, w)``, ``(B,)`` in [0, 2]; 0 where they differ by a positive factor."""
+    """One less the cosine of whole maps ``(B, C, h, w)``, ``(B,)`` in [0, 2]; 0 for positive multiples."""
     return 1 - F.cosine_similarity(teacher.flatten(1), student.flatten(1))
 
 

@@ -28,7 +28,7 @@ def configure(parser: Parser, words: Sequence[str]) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Assess, and say where the results are."""
-    from scantling.run.assess_quality import REPORT, assess_quality
+    from scantling.run.assess_quality import assess_quality
 
     images = arguments.images if len(arguments.images) > 1 else arguments.images[0]
     with counting("assessing images") as told:
@@ -45,6 +45,5 @@ def run(arguments: argparse.Namespace) -> None:
             progress=told,
         )
     print(f"{result.rows} images: {result.summary()}")
-    assert result.path is not None
     print(f"table: {result.path}")
-    print(f"report: {result.path.parent / REPORT}")
+    print(f"report: {result.report}")

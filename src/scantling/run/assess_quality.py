@@ -56,6 +56,11 @@ class QualityResult:
     table: pd.DataFrame
     record: dict[str, Any]
 
+    @property
+    def report(self) -> Path | None:
+        """The page of the assessment; None when nothing was written."""
+        return None if self.path is None else self.path.parent / REPORT
+
     def summary(self) -> str:
         """A few lines for the terminal."""
         counts = self.record["composition"]
