@@ -293,18 +293,15 @@ def test_predict_hands_everything_on(capsys, stand_in):
     ]
     assert (calls[0]["bundle"], calls[0]["out"], calls[0]["batch_size"]) == ("m", "out/", 32)
     result.withheld, result.rule = 2, "what is bad is withheld"
-    out = call(
-        capsys, "predict", "m", "new/", "-o", "out/", "--quality-gate", "q", "--quality-gate-level", "outstanding"
-    )
+    gate = ("--quality-gate", "q", "--quality-gate-level", "outstanding")
+    out = call(capsys, "predict", "m", "new/", "-o", "out/", *gate)
     assert "2 withheld for their quality: what is bad is withheld" in out[1]
-    assert [(c["quality_gate"], c["quality_gate_level"]) for c in calls[1:]] == [
-        (None, "ungradable"),
-        ("q", "outstanding"),
-    ]
+    asked = [(c["quality_gate"], c["quality_gate_level"]) for c in calls[1:]]
+    assert asked == [(None, "ungradable"), ("q", "outstanding")]
 
 
 def test_assess_quality_hands_everything_on(capsys, stand_in):
-    result = SimpleNamespace(rows=3, path=Path("q/quality.csv"), summary=lambda: "3 outstanding")
+    result = SimpleNamespace(rows=3, path="q/quality.csv", report="q/report.html", summary=lambda: "3 outstanding")
     calls = stand_in("scantling.run.assess_quality", "assess_quality", result)
     code, out, _ = call(capsys, "assess", "quality", "m", "new/", "-o", "q/", "--clusters", "bundle", "--seed", "4")
     assert (code, out) == (0, "3 images: 3 outstanding\ntable: q/quality.csv\nreport: q/report.html\n")

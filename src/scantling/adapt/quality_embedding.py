@@ -133,6 +133,8 @@ class QualityPatches(ScaleScorer):
     ) -> None:
         super().__init__(outputs, inputs, backbone, weights, strides)
         self.places = PatchGaussian(outputs, inputs, backbone, weights, strides, width)
+        # Both read the same maps: one network serves.
+        self.places.features = self.scales
         self.worst = worst
 
     @torch.no_grad()
