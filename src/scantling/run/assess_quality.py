@@ -31,7 +31,6 @@ from scantling.run.report_quality import write_quality_report
 TABLE, RECORD, REPORT = "quality.csv", "quality.json", "report.html"
 Progress = Callable[[int, int], None]
 
-_THUMBNAIL = 96
 _SHOWN = 12
 
 
