@@ -237,7 +237,14 @@ def quality_scores(scores: Mapping[str, np.ndarray], threshold: float, good: np.
     with _chart(f"Quality scores: {told}", height=2.6, rows=(1, 6)) as ((above, axes), out):
         parts = [np.clip(found, edges[0], edges[-1]) for found in scores.values()]
         colours = [_SERIES[i % SERIES] for i in range(len(parts))]
-        axes.hist(parts, edges.tolist(), stacked=True, color=colours, label=[_shorten(name, 18) for name in scores], rwidth=0.92)
+        axes.hist(
+            parts,
+            edges.tolist(),
+            stacked=True,
+            color=colours,
+            label=[_shorten(name, 18) for name in scores],
+            rwidth=0.92,
+        )
         axes.axvline(threshold, color=_INK, linewidth=1.2)
         axes.set_xlim(edges[0], edges[-1])
         axes.locator_params(axis="y", integer=True)
