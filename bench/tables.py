@@ -24,6 +24,7 @@ from tables_policies import policy_speed_lines
 from tables_sdice import sdice_lines, sdice_speed_lines
 from tables_spmix import speed_lines as spmix_speed_lines
 from tables_spmix import toy_lines
+from tables_uno_qa import uno_qa_lines
 
 HERE = Path(__file__).resolve().parent
 WORDS = {"quadratic_weighted_kappa": "quadratic kappa"}
@@ -41,6 +42,7 @@ KINDS = {
     "sdice_speed": sdice_speed_lines,
     "spmix_speed": spmix_speed_lines,
     "spmix_toy": toy_lines,
+    "uno_qa": uno_qa_lines,
 }
 FEWEST = 5
 """Patients from which on an interval is shown."""

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from tensordict import TensorDict
 
+from scantling.assess.quality.degradations import DEGRADATIONS, DRAWS
 from scantling.augment.aadg.controller import Controller, shares
 from scantling.augment.aadg.ppo import update
 from scantling.augment.aadg.settings import SearchSettings
@@ -21,7 +22,9 @@ from scantling.augment.fixed import FixedPolicy
 from scantling.augment.lesion_paste import Donor, LesionPaste, make_bank
 from scantling.augment.operations import OPERATIONS
 from scantling.data.fundus import field_of_view_box
-from scantling.data.phantoms import FundusBatch, draw_anomalies, draw_donors, draw_fundus, draw_skin
+from scantling.data.phantoms import FundusBatch, draw_anomalies, draw_donors, draw_fundus, draw_octa, draw_skin
+from scantling.data.phantoms.octa.scanner import FAULTS
+from scantling.data.phantoms.octa.scanner import GRADES as GRADES_OF_QUALITY
 from scantling.data.phantoms.skin.lesions import CLASSES
 from scantling.data.preprocess import Preprocess
 from scantling.data.readers import Picture
@@ -44,6 +47,8 @@ def main() -> None:
     pipeline(batch, IMAGES / "dr_grading.png")
     skin(IMAGES / "phantoms_skin.png")
     anomalies(IMAGES / "phantoms_anomaly.png")
+    octa(IMAGES / "phantoms_octa.png")
+    degradations(IMAGES / "uno_qa_degradations.png")
     lesion_paste(IMAGES / "lesion_paste.png")
     long_tail(IMAGES / "long_tail.png")
     aadg_trajectory(IMAGES / "aadg_trajectory.png")
@@ -154,6 +159,46 @@ def anomalies(path: Path) -> None:
         axes[0][column].imshow(shown.images[i], cmap="gray", vmin=0, vmax=255)
         axes[1][column].imshow(shown.organ[i].astype(int) + shown.mask[i], cmap="gray", vmin=0, vmax=2)
         axes[0][column].set_title("donor" if severity is None else f"severity {severity}", fontsize=9)
+    _save(figure, path)
+
+
+def octa(path: Path) -> None:
+    """Angiograms of every grade; at the right the vessels and the avascular zone of the first."""
+    batch = draw_octa(90, size=144, seed=8)
+    figure, axes = _grid(3, 5)
+    figure.set_size_inches(0.9 * np.array(figure.get_size_inches()))
+    for row, grade in enumerate(reversed(GRADES_OF_QUALITY)):
+        found = np.flatnonzero(batch.grade == GRADES_OF_QUALITY.index(grade))
+        for column, i in enumerate(found[: 4 if row == 0 else 5]):
+            axes[row][column].imshow(batch.images[i], cmap="gray", vmin=0, vmax=255)
+            told = " ".join(name.replace("_", " ") for name, s in zip(FAULTS, batch.faults[i], strict=True) if s > 0.25)
+            axes[row][column].set_title(told or grade, fontsize=6.5)
+        if row == 0:
+            axes[row][4].imshow(batch.vessel[found[0]] + 2 * batch.zone[found[0]].astype(int), cmap="magma", vmax=2.4)
+            axes[row][4].set_title("vessels and zone of the first", fontsize=6.5)
+    _save(figure, path)
+
+
+def degradations(path: Path) -> None:
+    """An angiogram, a photograph and a chest, and every kind of degradation of each at two severities."""
+    sources = (
+        draw_octa(2, size=128, seed=3, outstanding=1.0).images[0],
+        draw_fundus(2, size=128, seed=3).images[0],
+        draw_anomalies(2, size=128, seed=8, lesions=False).images[0],
+    )
+    figure, axes = _grid(2 * len(sources), 1 + len(DEGRADATIONS))
+    figure.set_size_inches(0.62 * np.array(figure.get_size_inches()))
+    draws = torch.rand(1, DRAWS, generator=torch.Generator().manual_seed(4))
+    for number, source in enumerate(sources):
+        pixels = torch.from_numpy(source.copy()).float().div(255)
+        pixels = pixels.permute(2, 0, 1)[None] if pixels.ndim == 3 else pixels.expand(1, 3, -1, -1)
+        axes[2 * number][0].imshow(pixels[0].permute(1, 2, 0).numpy())
+        for column, (name, degrade) in enumerate(DEGRADATIONS.items(), start=1):
+            for half, severity in enumerate((0.3, 0.8)):
+                worse = degrade(pixels, torch.tensor([severity]), draws)
+                axes[2 * number + half][column].imshow(worse[0].permute(1, 2, 0).numpy())
+            if number == 0:
+                axes[0][column].set_title(name.replace("_", " "), fontsize=6.5)
     _save(figure, path)
 
 

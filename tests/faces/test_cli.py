@@ -152,7 +152,7 @@ def test_every_option_of_every_verb_says_what_it_is_for(path, capsys):
         (["data", "split", "none.csv", "--folds", "5", "--balanced-test", "0.4"], ["--balanced-test exclude"]),
         (
             ["data", "phantom", "fundos", "-o", "x"],
-            ["KIND: 'fundos' is none of anomaly, fundus, skin", "did you mean 'fundus'"],
+            ["KIND: 'fundos' is none of anomaly, fundus, octa, skin", "did you mean 'fundus'"],
         ),
         (["data", "stores", "--remove", "abc"], ["no store 'abc'"]),
     ],
@@ -283,7 +283,7 @@ def test_evaluate_hands_everything_on(capsys, stand_in):
 
 
 def test_predict_hands_everything_on(capsys, stand_in):
-    result = SimpleNamespace(rows=3, path=Path("out/predictions.csv"), examinations=None)
+    result = SimpleNamespace(rows=3, path=Path("out/predictions.csv"), examinations=None, withheld=0, rule=None)
     calls = stand_in("scantling.run.predict", "predict", result)
     assert call(capsys, "predict", "m", "new/", "-o", "out/") == (0, "3 images\npredictions: out/predictions.csv\n", "")
     call(capsys, "predict", "m", "a.png", "b.png", "-o", "out/", "--no-saliency", "--split", "test")
@@ -297,6 +297,20 @@ def test_predict_hands_everything_on(capsys, stand_in):
     options = ("--pixel-spacing", "0.2\\0.3", "--pixels", "--formula", "two_diameters")
     assert "examinations: out/examinations.csv" in call(capsys, "predict", "m", "new/", "-o", "out/", *options)[1]
     assert (calls[2]["pixel_spacing"], calls[2]["pixels"], calls[2]["formula"]) == ("0.2\\0.3", True, "two_diameters")
+    result.withheld, result.rule = 2, "what is bad is withheld"
+    gate = ("--quality-gate", "q", "--quality-gate-level", "outstanding")
+    out = call(capsys, "predict", "m", "new/", "-o", "out/", *gate)
+    assert "2 withheld for their quality: what is bad is withheld" in out[1]
+    asked = [(c["quality_gate"], c["quality_gate_level"]) for c in calls[2:]]
+    assert asked == [(None, "ungradable"), ("q", "outstanding")]
+
+
+def test_assess_quality_hands_everything_on(capsys, stand_in):
+    result = SimpleNamespace(rows=3, path="q/quality.csv", report="q/report.html", summary=lambda: "3 outstanding")
+    calls = stand_in("scantling.run.assess_quality", "assess_quality", result)
+    code, out, _ = call(capsys, "assess", "quality", "m", "new/", "-o", "q/", "--clusters", "bundle", "--seed", "4")
+    assert (code, out) == (0, "3 images: 3 outstanding\ntable: q/quality.csv\nreport: q/report.html\n")
+    assert [(c["images"], c["clusters"], c["seed"], c["batch_size"]) for c in calls] == [("new/", "bundle", 4, 32)]
 
 
 def test_export_hands_everything_on(capsys, stand_in):

@@ -17,6 +17,9 @@ from scantling.adapt.layer_norm import LayerNormTuning
 from scantling.adapt.lora import LoRA
 from scantling.adapt.mix_style import MixStyleFineTuning, MixStyleUNet
 from scantling.adapt.paired_eyes import PairedEyes
+from scantling.adapt.quality_contrast import QualityContrast
+from scantling.adapt.quality_distill import QualityDistill
+from scantling.adapt.quality_embedding import QualityEmbedding, QualityPatches
 from scantling.adapt.segmentation import UNet
 from scantling.adapt.visual_prompts import VisualPrompts
 
@@ -41,6 +44,10 @@ __all__ = [
     "PairedEyes",
     "PatchGaussian",
     "PatchMemory",
+    "QualityContrast",
+    "QualityDistill",
+    "QualityEmbedding",
+    "QualityPatches",
     "UNet",
     "VisualPrompts",
 ]

@@ -1,4 +1,4 @@
-"""Judging sets of images: are synthetic images as diverse as real ones, and are they copies?"""
+"""Judging images: are synthetic ones as diverse as real ones, are they copies, and how good is their quality?"""
 
 from typing import TYPE_CHECKING, Any
 

@@ -14,12 +14,12 @@ import torch
 from torch import Tensor
 
 from scantling.augment.lesion_paste.augment import AugmentSettings, draw_colours, recolour, untinted
-from scantling.augment.lesion_paste.numbers import keys_of, uniform
 from scantling.augment.lesion_paste.paste import Spots, as_abnormal, values_at
 from scantling.augment.lesion_paste.placement import Region, allowed, draw_centres
 from scantling.augment.lesion_paste.synthesizer import drawn_keys
 from scantling.core.batch import IMAGE, INDEX, MASK
 from scantling.core.errors import RecipeError
+from scantling.core.numbers import keys_of, uniform
 from scantling.core.recycling import Recycler
 from scantling.core.seams import Inputs, Synthesizer
 

@@ -41,11 +41,12 @@ COMMANDS = Command(
         "predict": Command("Apply a trained model to images.", "predict"),
         "generate": Command("Write synthetic images with their masks.", "generate"),
         "assess": Command(
-            "Judge images: their diversity.",
+            "Judge images: their diversity, their quality.",
             verbs={
                 "diversity": Command(
                     "Compare the diversity of synthetic images with that of real ones.", "assess_diversity"
-                )
+                ),
+                "quality": Command("Score and grade the quality of images.", "assess_quality"),
             },
         ),
         "meter": Command("What a training step of a recipe costs: parameters, memory, operations.", "meter"),

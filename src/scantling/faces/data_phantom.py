@@ -12,6 +12,7 @@ from scantling.run.telling import counting
 WRITERS = {
     "anomaly": ("scantling.data.phantoms.anomaly", "write_anomaly"),
     "fundus": ("scantling.data.phantoms.write", "write_fundus"),
+    "octa": ("scantling.data.phantoms.octa.write", "write_octa"),
     "skin": ("scantling.data.phantoms.skin.write", "write_skin"),
     "ultrasound": ("scantling.data.phantoms.ultrasound.write", "write_ultrasound"),
 }

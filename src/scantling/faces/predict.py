@@ -28,6 +28,8 @@ def configure(parser: Parser, words: Sequence[str]) -> None:
     parser.add("--pixel-spacing", metavar="MM", doc=docs["pixel_spacing"])
     parser.add("--pixels", doc=docs["pixels"])
     parser.add("--formula", choices=FORMULAS, doc=docs["formula"])
+    parser.add("--quality-gate", metavar="MODEL", doc=docs["quality_gate"])
+    parser.add("--quality-gate-level", choices=("ungradable", "outstanding"), doc=docs["quality_gate_level"])
     parser.add("--split", choices=("train", "val", "test"), doc=docs["split"])
     parser.add("--device", metavar="DEVICE", doc=docs["device"], suggest=("auto", "cpu", "cuda"))
     parser.add("--batch-size", doc=docs["batch_size"])
@@ -56,8 +58,12 @@ def run(arguments: argparse.Namespace) -> None:
             pixel_spacing=arguments.pixel_spacing,
             pixels=arguments.pixels,
             formula=arguments.formula,
+            quality_gate=arguments.quality_gate,
+            quality_gate_level=arguments.quality_gate_level,
         )
     print(f"{result.rows} images")
+    if result.rule is not None:
+        print(f"{result.withheld} withheld for their quality: {result.rule}")
     print(f"predictions: {result.path}")
     if result.examinations is not None:
         print(f"examinations: {result.examinations}")

@@ -87,6 +87,8 @@ def finish(
         description["frozen"] = frozen.to_json()
         frozen.keep()
     about = {"name": recipe.name, **recipe.about}
+    for remark in task.remarks():
+        say(progress, f"note: {remark}")
     bundle = save_bundle(home / "bundle", task.kept_state(), description, about, task.attachments())
     say(progress, f"{stage.name}: {bundle}")
 

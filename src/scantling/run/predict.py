@@ -27,6 +27,8 @@ from scantling.run.model import Model, Result, load
 from scantling.run.pixel_sizes import origins_of
 from scantling.run.predict_biometry import BiometryWriter
 from scantling.run.predict_masks import MaskWriter
+from scantling.run.quality_gate import COLUMNS as GATE_COLUMNS
+from scantling.run.quality_gate import WITHHELD, Level, open_gate
 from scantling.run.reading import Seen, as_batch, read_batches
 from scantling.run.report_pictures import as_colour
 from scantling.run.saliency import explained, overlay
@@ -52,8 +54,11 @@ class Prediction:
             ``uncertainty`` (mean entropy, in [0, 1]), ``share_<name>`` of the image's pixels and ``mask``, the mask's
             file, or ``mask:<structure>`` where structures may overlap; of biometry the plane, ``quality`` (good, check
             or rejected) with its ``reason``, ``hc_mm`` and the like, ``hc_mm_sd`` with an augmentation, and
-            ``examination``, a number that stands for the patient; ``error``.
+            ``examination``, a number that stands for the patient; behind a gate ``image_quality``,
+            ``image_quality_score`` and ``withheld`` (why an image was not predicted; empty where it was); ``error``.
         examinations: of biometry, the table with a row an examination; None where no image names its patient.
+        withheld: images that a gate kept from the model.
+        rule: by which they were; None without a gate.
     """
 
     path: Path | None
@@ -61,6 +66,8 @@ class Prediction:
     failures: int
     table: pd.DataFrame
     examinations: Path | None = None
+    withheld: int = 0
+    rule: str | None = None
 
 
 def predict(
@@ -80,6 +87,8 @@ def predict(
     pixel_spacing: str | None = None,
     pixels: bool = False,
     formula: Formula = "exact",
+    quality_gate: str | Path | None = None,
+    quality_gate_level: Level = "ungradable",
 ) -> Prediction:
     """Predict images, and write a table and pictures.
 
@@ -112,6 +121,10 @@ def predict(
         pixels: of biometry, tell lengths in pixels of the originals, without ages.
         formula: of biometry, for circumferences: exact, ramanujan_1, ramanujan_2, or two_diameters (the clinical rule,
             a little smaller).
+        quality_gate: a bundle or run folder of a quality scorer (see ``assess quality``): images below the gate are not
+            predicted, and their row says why.
+        quality_gate_level: what the gate withholds: ungradable (by the groups that the scorer's bundle keeps; where it
+            has none, all that are not outstanding) or outstanding (all that are not).
 
     Raises:
         DataError: no image, or, after everything was written, images that could not be read.
@@ -132,7 +145,10 @@ def predict(
     listed = list_images(images, folder, split, pairs)
     biometry = model.target.kind == "biometry"
     origins = origins_of(images, split, listed, pixel_spacing, pixels) if biometry else []
-    key = _key(find_bundle(bundle), [augmentation, saliency, mask_format, uncertainty, formula, *origins, *listed])
+    gate = open_gate(quality_gate, quality_gate_level, device)
+    gated = [] if gate is None else [gate.quality.identity, gate.level]
+    settings = [augmentation, saliency, mask_format, uncertainty, formula]
+    key = _key(find_bundle(bundle), [*settings, *origins, *gated, *listed])
     journal = Journal(None if folder is None else folder / f".{TABLE}.part", key)
     failures: dict[int, dict[str, Any]] = {}
     threads = workers or os.cpu_count() or 1
@@ -146,20 +162,24 @@ def predict(
         masks = MaskWriter(model, folder, listed, mask_format, saliency, uncertainty, key, threads)
     job = _Job(model, folder, listed, augmentation, saliency, pairs, threads, masks)
     left = [number for number in range(len(listed)) if number not in journal.rows]
+    checked = {} if gate is None else gate.of_images(listed, left, batch_size, threads)
+    journal.add({number: row for number, row in checked.items() if row[WITHHELD]})
+    left = [number for number in left if number not in journal.rows]
     looks = {name: way for name, way in model.ways().items() if name != IMAGE}
     for seen, failed in read_batches(
         listed, left, model.preprocess, batch_size, threads, placements=model.target.dense, looks=looks
     ):
         failures |= {number: {"error": reason} for number, reason in failed.items()}
-        journal.add(job.rows(seen) if seen else {})
+        journal.add({n: row | checked.get(n, {}) for n, row in job.rows(seen).items()} if seen else {})
         if progress is not None:
             progress(len(journal.rows) + len(failures), len(listed))
-    table = _table(model, listed, {**journal.rows, **failures}, masks)
-    examinations: Path | None = None
-    if masks is not None:
-        examinations = masks.finish(journal.rows)
+    gate_columns = () if gate is None else GATE_COLUMNS
+    table = _table(model, listed, {**journal.rows, **failures}, masks, gate_columns)
+    done = {number: row for number, row in journal.rows.items() if not row.get(WITHHELD)}
+    held, rule = len(journal.rows) - len(done), None if gate is None else gate.rule
+    examinations = None if masks is None else masks.finish(done)
     if folder is None:
-        return Prediction(None, len(listed), len(failures), table)
+        return Prediction(None, len(listed), len(failures), table, None, held, rule)
     path = folder / TABLE
     with writing(path) as part:
         table.to_csv(part, index=False, lineterminator="\n", float_format="%.6g")
@@ -169,7 +189,7 @@ def predict(
     if failures:
         what = f"{len(failures)} of {len(listed)} images could not be read"
         raise DataError(what, where=path, do="see its column 'error'")
-    return Prediction(path, len(listed), len(failures), table, examinations)
+    return Prediction(path, len(listed), len(failures), table, examinations, held, rule)
 
 
 @dataclass
@@ -242,7 +262,11 @@ def _pixels(seen: Seen) -> np.ndarray:
 
 
 def _table(
-    model: Model, listed: Sequence[Listed], rows: dict[int, dict[str, Any]], writer: MaskWriter | BiometryWriter | None
+    model: Model,
+    listed: Sequence[Listed],
+    rows: dict[int, dict[str, Any]],
+    writer: MaskWriter | BiometryWriter | None,
+    gate: Sequence[str],
 ) -> pd.DataFrame:
     """All rows in the order of the input, with the same columns whichever images failed."""
     prefix = "share_" if model.target.dense else "p_"
@@ -250,9 +274,9 @@ def _table(
     known = {name for row in rows.values() for name in row} | set(wanted)
     extra = [name for name in ("score", "distance_to_threshold", "normal_quantile", "uncertainty") if name in known]
     masks = [name for name in ("mask", *(f"mask:{n}" for n in model.target.structures)) if name in known]
-    columns = ["prediction", *extra, *wanted, *masks, "error"]
+    columns = ["prediction", *extra, *wanted, *masks, *gate, "error"]
     if isinstance(writer, BiometryWriter):
-        columns = [*writer.columns(known), "error"]
+        columns = [*writer.columns(known), *gate, "error"]
     table = pd.DataFrame([rows[number] for number in range(len(listed))], columns=columns)
     frames = [one.source.frame for one in listed]
     if any(frame is not None for frame in frames):

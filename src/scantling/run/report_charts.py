@@ -292,6 +292,48 @@ def bland_altman(name: str, points: Mapping[str, Sequence[float]], row: Mapping[
     return out[0]
 
 
+def quality_scores(scores: Mapping[str, np.ndarray], threshold: float, good: np.ndarray | None, bins: int = 40) -> str:
+    """Stacked histogram of quality scores by grade, the threshold, and above it the scores of held-out good images.
+
+    Args:
+        scores: of the images of every grade.
+        threshold: of the best grade.
+        good: quantiles of held-out good images; None where not known.
+        bins: of the histogram.
+    """
+    values = np.concatenate(list(scores.values()))
+    told = ", ".join(f"{len(found)} {grade}" for grade, found in scores.items())
+    low, high = min(values.min(), threshold), max(np.quantile(values, 0.995), threshold)
+    edges = np.linspace(low, high + max(1e-9, 0.02 * (high - low)), bins + 1)
+    with _chart(f"Quality scores: {told}", height=2.6, rows=(1, 6)) as ((above, axes), out):
+        parts = [np.clip(found, edges[0], edges[-1]) for found in scores.values()]
+        colours = [_SERIES[i % SERIES] for i in range(len(parts))]
+        axes.hist(
+            parts,
+            edges.tolist(),
+            stacked=True,
+            color=colours,
+            label=[_shorten(name, 18) for name in scores],
+            rwidth=0.92,
+        )
+        axes.axvline(threshold, color=_INK, linewidth=1.2)
+        axes.set_xlim(edges[0], edges[-1])
+        axes.locator_params(axis="y", integer=True)
+        axes.grid(axis="x", visible=False)
+        axes.set_xlabel("score (the last bar holds all beyond)")
+        axes.set_ylabel("images")
+        above.set_xlim(edges[0], edges[-1])
+        above.axis("off")
+        if good is not None:
+            inner = np.quantile(good, [0.05, 0.25, 0.5, 0.75, 0.95])
+            above.plot(inner[[0, 4]], [0, 0], color=_INK, linewidth=1.0)
+            above.plot(inner[[1, 3]], [0, 0], color=_INK, linewidth=5.0)
+            above.plot(inner[2], 0, "o", color=_CARD, markersize=3)
+        handles, labels = axes.get_legend_handles_labels()
+        above.legend(handles, labels, loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=3, borderaxespad=0.2)
+    return out[0]
+
+
 @contextmanager
 def _chart(title: str, height: float = 2.7, rows: tuple[int, ...] = (1,)) -> Iterator[tuple[list[Axes], list[str]]]:
     """The axes of a figure, top to bottom, and a list that holds the finished SVG once the block ends."""

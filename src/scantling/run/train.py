@@ -152,7 +152,7 @@ def _train_stage(recipe: Recipe, stage: Stage, home: Path, resume: bool, progres
     task: Task = built.task
     settings: DataSettings = built.data
     trainer_settings: TrainerSettings = built.trainer
-    manifest = read_manifest(settings.manifest)
+    manifest = task.manifest_to_use(read_manifest(settings.manifest))
     chief = not is_worker()
     adapter = stage.plain["task"]["init_args"]["adapter"]
     kind = import_object(adapter["class_path"], Adapter)
@@ -266,5 +266,6 @@ def _warnings(task: Task, stage: Stage) -> list[str]:
 
     adapter = stage.plain["task"]["init_args"]["adapter"].get("init_args") or {}
     settings = task.optimizer_settings
-    found = adaptive_rate_warning(settings.name, settings.rate, adapter.get("weights", "none") != "none")
+    learns = any("body." in name for name, _ in task.learnable())
+    found = adaptive_rate_warning(settings.name, settings.rate, learns and adapter.get("weights", "none") != "none")
     return [found] if found else []

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
@@ -102,6 +102,10 @@ class Task(LightningModule, ABC):
         if self.ema_decay:
             self.averaged = copy.deepcopy(self.adapter).requires_grad_(False).eval()
 
+    def manifest_to_use(self, manifest: Manifest) -> Manifest:
+        """The manifest as this task reads it, before anything is divided or read."""
+        return manifest
+
     def survey(self, manifest: Manifest, images: ImageSource, rows: Tensor, seed: int = 0) -> None:
         """Look at the data once, before :meth:`build`.
 
@@ -131,6 +135,10 @@ class Task(LightningModule, ABC):
     def epoch_length(self, rows: Tensor) -> int:
         """How many indices the loader divides into batches, for these training rows."""
         return len(rows)
+
+    def remarks(self) -> Sequence[str]:
+        """What the user should know after :meth:`conclude`."""
+        return ()
 
     def attachments(self) -> Mapping[str, str]:
         """Further text files of the bundle, by name."""

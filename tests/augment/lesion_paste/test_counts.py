@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from scantling.augment.lesion_paste.counts import check_severity, count_range, draw_counts, number_of_types
-from scantling.augment.lesion_paste.numbers import children, keys_of, uniform
 from scantling.core.errors import RecipeError
+from scantling.core.numbers import children, keys_of, uniform
 
 N = 100_000
 

@@ -12,7 +12,6 @@ import pytest
 import torch
 from scipy.ndimage import distance_transform_edt
 
-from scantling.augment.lesion_paste.numbers import keys_of, uniform
 from scantling.augment.lesion_paste.placement import (
     allowed,
     distance_inside,
@@ -21,6 +20,7 @@ from scantling.augment.lesion_paste.placement import (
     scaled_margins,
 )
 from scantling.core.errors import DataError
+from scantling.core.numbers import keys_of, uniform
 
 shared = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("donors.py"))))
 SIZE, normals, paster = shared.SIZE, shared.normals, shared.paster

@@ -14,8 +14,8 @@ from PIL import Image
 from scantling.augment import LesionPaste
 from scantling.augment.lesion_paste import make_bank
 from scantling.augment.lesion_paste.bank import Donor
-from scantling.augment.lesion_paste.numbers import keys_of
 from scantling.core.errors import DataError, RecipeError
+from scantling.core.numbers import keys_of
 from scantling.core.seams import Inputs
 
 shared = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("donors.py"))))

@@ -28,11 +28,11 @@ from scantling.augment.lesion_paste.augment import (
 from scantling.augment.lesion_paste.bank import LesionBank, make_bank
 from scantling.augment.lesion_paste.counts import SEVERITY, check_severity, draw_counts
 from scantling.augment.lesion_paste.donors import read_donors
-from scantling.augment.lesion_paste.numbers import children, keys_of, uniform
 from scantling.augment.lesion_paste.paste import Spots, as_abnormal, compose, values_at
 from scantling.augment.lesion_paste.placement import Region, allowed, draw_centres, scaled_margins
 from scantling.core.batch import IMAGE, INDEX, MASK
 from scantling.core.errors import RecipeError
+from scantling.core.numbers import children, keys_of, uniform
 from scantling.core.recycling import Recycler
 from scantling.core.seams import Inputs, Synthesizer
 
