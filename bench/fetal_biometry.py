@@ -25,9 +25,7 @@ import argparse
 import csv
 import hashlib
 import json
-import math
 import os
-import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -150,7 +148,6 @@ def make_heads(work: Path) -> Manifest:
     source = Path(os.environ.get("SCANTLING_DATA") or ROOT.parent / "shared" / "data").resolve() / "hc18_half"
     file = work / "heads.csv"
     whole = Manifest.read(file) if file.is_file() else import_layout("hc18", source, file)
-    whole = whole.with_table(whole.table.assign(patient=pregnancies(whole.table["image"].tolist())))
     parted = folds(whole, FOLDS, by="patient", stratify=None, seed=0).table
     for fold in range(FOLDS):
         if (work / f"fold_{fold}.csv").is_file():
@@ -162,26 +159,6 @@ def make_heads(work: Path) -> Manifest:
         table.loc[inside, "split"] = divided["split"].to_numpy()
         whole.with_table(table).write(work / f"fold_{fold}.csv")
     return whole
-
-
-def pregnancies(images: Sequence[str]) -> list[str]:
-    """Which pregnancy each frame belongs to.
-
-    The copy was renumbered: every image has a number of its own, but the order of the original names is kept, in which
-    frames of one number follow one another as 2HC, 3HC, ..., HC. A pregnancy ends with HC, or where the count does not
-    grow. Where its HC is missing it may be joined with the next one, which does no harm.
-
-    >>> pregnancies(["1_HC.jpg", "2_2HC.jpg", "3_2HC.jpg", "4_3HC.jpg", "5_HC.jpg", "6_HC.jpg"])
-    ['0', '1', '2', '2', '2', '3']
-    """
-    found, number, last = [], -1, math.inf
-    for image in images:
-        match = re.search(r"_(\d*)HC", Path(image).name)
-        count = float(match[1]) if match and match[1] else math.inf
-        number += last == math.inf or count <= last
-        found.append(str(number))
-        last = count
-    return found
 
 
 def finished(settings: Mapping[str, Any], share: float, work: Path) -> dict[Job, dict[str, Any]]:

@@ -241,7 +241,7 @@ def test_vessel_masks_find_their_images(tmp_path: Path) -> None:
         ("csv", "covid_mhh", {"image": "image_id", "suffix": ".jpg", "patient": "patient_id"}, 243, 71, "none"),
         ("csv", "nih1000_64", {"findings": "Edema,Mass"}, 1000, 264, "findings"),
         ("medmnist", "retinamnist/retinamnist.npz", {}, 1600, None, "grade"),
-        ("hc18", "hc18_half", {}, 999, 999, "biometry"),
+        ("hc18", "hc18_half", {}, 999, 785, "biometry"),
         ("vessels", "vessels_chase", {"site": "CHASE"}, 14, 7, "mask"),
         ("vessels", "vessels_hrf", {"site": "HRF"}, 20, 20, "mask"),
     ],

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,17 +20,19 @@ from scantling.data.wording import require_column
 
 _TABLES = ("training_set_pixel_size_and_HC.csv", "test_set_pixel_size.csv", "labels.csv")
 _PLACES = ("training_set", "test_set", "training_set/training_set", "test_set/test_set", "images", ".")
+_NAME = re.compile(r"^(\d+)(?:_(\d*)HC)?")
 _ELLIPSE = ("cx", "cy", "semi_a", "semi_b", "angle_deg")
 
 
 def load(
     source: Path, image_folder: str | None = None, mask_folder: str | None = None, manifest: Path | None = None
 ) -> pd.DataFrame:
-    """Patient from the number that the name begins with, pixel spacing of the stored image, ``hc_mm``, and masks.
+    """Patient, pixel spacing of the stored image, ``hc_mm``, and masks.
 
-    Frames of one pregnancy have one number (``010_HC``, ``010_2HC``): split by patient. A filled ellipse is drawn as
-    the mask: that of the table, or the one that runs along the middle of the line in ``*_Annotation.png``. The ellipse
-    stands in the columns ``cx``, ``cy``, ``semi_a``, ``semi_b`` in pixels of the stored image, and ``angle_deg``. From
+    A patient is a pregnancy: its frames have one number (``010_HC``, ``010_2HC``). In copies that give every image a
+    number of its own, it is found from the order, see :func:`pregnancies`. Split by patient. A filled ellipse is drawn
+    as the mask: that of the table, or the one that runs along the middle of the line in ``*_Annotation.png``. It stands
+    in the columns ``cx``, ``cy``, ``semi_a``, ``semi_b`` in pixels of the stored image, and ``angle_deg``. From
     a ``labels.csv`` that describes the originals (``orig_w``), spacing and ellipse are converted. Images without either
     have no target.
 
@@ -51,7 +54,7 @@ def load(
         require_column(table, column, source)
     folder = _folder(source.parent, [image_folder] if image_folder else _PLACES, str(table["image"].iloc[0]))
     out = pd.DataFrame({"image": [str(folder / n) for n in table["image"]], "target": "none"})
-    out["patient"] = [m.group() if (m := re.match(r"\d+", n)) else None for n in table["image"]]
+    out["patient"] = pregnancies(table["image"].astype(str).tolist())
     scale = _scale(out["image"], table["orig_w"]) if "orig_w" in table else np.ones(len(table))
     spacing = table["pixel_mm"] * scale
     out["pixel_spacing"] = spacing.map(lambda v: None if np.isnan(v) else f"{v:.9g}")
@@ -66,6 +69,40 @@ def load(
         home = Path(mask_folder) if mask_folder else masks_beside(manifest or source)
         out["mask"] = draw(out["image"].tolist(), home, _filled(ellipses))
     return out
+
+
+def pregnancies(names: Sequence[str]) -> list[str | None]:
+    """Which pregnancy each image shows.
+
+    It is the number that a name begins with. Copies exist in which every image has another number, though some are the
+    second or third of a pregnancy; they keep the order of the original names, in which the frames of a pregnancy follow
+    one another as 2HC, 3HC, ..., HC. There a pregnancy ends with HC, or where the count does not grow, and has the
+    number of its first frame. Where its HC is missing it may be joined with the next one, which harms no split.
+
+    Args:
+        names: of the images, such as ``010_2HC.png``.
+
+    >>> pregnancies(["010_2HC.png", "010_HC.png", "011_HC.png"])
+    ['010', '010', '011']
+    >>> pregnancies(["1_HC.jpg", "2_2HC.jpg", "3_2HC.jpg", "4_3HC.jpg", "5_HC.jpg", "6_HC.jpg"])
+    ['1', '2', '3', '3', '3', '6']
+    """
+    found = [_NAME.search(Path(name).name) for name in names]
+    numbers = [None if match is None else match[1] for match in found]
+    counts = [int(match[2]) if match is not None and match[2] else math.inf for match in found]
+    known = [number for number in numbers if number is not None]
+    if len(set(known)) < len(known) or all(count == math.inf for count in counts):
+        return numbers
+    patients: list[str | None] = [None] * len(names)
+    last = math.inf
+    current: str | None = None
+    for place in sorted(
+        (i for i, number in enumerate(numbers) if number is not None), key=lambda i: int(numbers[i] or 0)
+    ):
+        if last == math.inf or counts[place] <= last:
+            current = numbers[place]
+        patients[place], last = current, counts[place]
+    return patients
 
 
 def _table_in(folder: Path) -> Path:
