@@ -3,8 +3,9 @@
 from typing import TYPE_CHECKING, Any
 
 from scantling.assess.distances import DISTANCES
-from scantling.assess.index import SDICEResult, sdice
+from scantling.assess.index import sdice
 from scantling.assess.moments import PairAccumulator
+from scantling.assess.result import SDICEResult
 from scantling.nets import torchvision_ops  # noqa: F401  (must run before torchmetrics imports torchvision)
 
 if TYPE_CHECKING:

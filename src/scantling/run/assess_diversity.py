@@ -14,10 +14,11 @@ import torch
 
 from scantling.assess.companions import Companions, companions
 from scantling.assess.embedded import Embedded
-from scantling.assess.index import Score, SDICEResult, Table, check_settings, counts_of, embed_both, sdice, weights_of
+from scantling.assess.index import check_settings, counts_of, embed_both, sdice, weights_of
 from scantling.assess.labels import group
 from scantling.assess.moments import row_sums
 from scantling.assess.ms_ssim import PAIRS, ms_ssim, random_pairs
+from scantling.assess.result import Score, SDICEResult, Table
 from scantling.core.errors import DataError, RecipeError
 from scantling.core.files import write_json, writing
 from scantling.run.bundle import now, versions

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from scantling.assess.index import KINDS, SDICEResult
+from scantling.assess.result import KINDS, SDICEResult
 from scantling.core.files import write_text
 from scantling.run.report_figures import as_number
 
