@@ -23,7 +23,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import hashlib
 import json
 import os
 import time
@@ -47,6 +46,7 @@ from scantling.measure import fit_ellipses, fit_outline
 from scantling.measure.ellipse import METHODS, Ellipses
 from scantling.metrics.bland_altman import agreement
 from scantling.run.bench import machine
+from scantling.run.bench_plan import digest
 from scantling.run.bundle import now, versions
 from scantling.run.search import spread
 
@@ -102,7 +102,10 @@ def main() -> None:
     parser.add_argument("--folds", nargs="+", type=int, default=list(range(FOLDS)), choices=range(FOLDS))
     parser.add_argument("--seeds", nargs="+", type=int, default=list(SEEDS), choices=SEEDS)
     parser.add_argument(
-        "--epochs-share", type=float, default=1.0, help="for a trial of this bench: a part of all epochs"
+        "--epochs-share",
+        type=float,
+        default=1.0,
+        help="for a trial of this bench: a part of all epochs; its results stay in the working folder",
     )
     parser.add_argument("--collect", action="store_true", help="train nothing, write what is finished")
     arguments = parser.parse_args()
@@ -120,8 +123,11 @@ def main() -> None:
     runs = [*known.values()]
     for_one = partial(outcome, work, arguments.epochs_share)
     runs += spread(for_one, jobs, arguments.workers) if jobs else []
+    if not runs:
+        parser.error(f"nothing is finished in {work}; run without --collect")
+    out = RESULTS if arguments.epochs_share == 1 else work / "trial.json"
     write_json(
-        RESULTS,
+        out,
         {
             "name": "fetal_biometry",
             "kind": "fetal biometry",
@@ -141,6 +147,7 @@ def main() -> None:
             "created": now(),
         },
     )
+    print(f"results: {out}")
 
 
 def make_heads(work: Path) -> Manifest:
@@ -194,8 +201,7 @@ def setting(share: float, job: Job) -> dict[str, Any]:
 
 def place(work: Path, share: float, job: Job) -> Path:
     """The folder of a job; another one for other settings."""
-    digest = hashlib.sha256(json.dumps(setting(share, job), sort_keys=True).encode()).hexdigest()[:8]
-    return work / f"{job.data}_{job.variant}_{job.number}_{digest}"
+    return work / f"{job.data}_{job.variant}_{job.number}_{digest(setting(share, job))}"
 
 
 def outcome(work: Path, share: float, job: Job) -> dict[str, Any]:

@@ -22,7 +22,6 @@ Writes bench/results/uno_qa.json.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import os
 import time
@@ -49,6 +48,7 @@ from scantling.data.phantoms import write_octa, write_skin
 from scantling.data.split import split
 from scantling.metrics.ranking import binary_areas
 from scantling.run.bench import machine
+from scantling.run.bench_plan import digest
 from scantling.run.bundle import now, versions
 from scantling.run.quality_model import QualityModel, load_quality
 from scantling.run.search import spread
@@ -129,19 +129,24 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--data", nargs="+", default=list(DATA), choices=list(DATA))
     parser.add_argument("--variants", nargs="+", default=list(variants()), choices=list(variants()))
-    parser.add_argument("--seeds", nargs="+", type=int, default=list(SEEDS))
-    parser.add_argument("--scale", type=float, default=1.0, help="for a trial: share of images, pixels and epochs")
+    parser.add_argument("--seeds", nargs="+", type=int, default=list(SEEDS), choices=SEEDS)
+    parser.add_argument(
+        "--scale",
+        type=float,
+        default=1.0,
+        help="for a trial: share of images, pixels and epochs; its results stay in the working folder",
+    )
     parser.add_argument("--collect", action="store_true", help="train nothing, write what is finished")
-    parser.add_argument("--out", type=Path, default=RESULTS)
     arguments = parser.parse_args()
     scale: float = arguments.scale
     work: Path = arguments.work.resolve() / ("whole" if scale == 1 else f"scale_{scale:g}")
     work.mkdir(parents=True, exist_ok=True)
     os.environ.setdefault("SCANTLING_CACHE", str(work / "cache"))
-    jobs = [Job(d, v, s) for s in arguments.seeds for d in arguments.data for v in arguments.variants]
+    every = [Job(d, v, s) for s in SEEDS for d in DATA for v in variants()]
     known = {
-        job: json.loads(f.read_text(encoding="utf-8")) for job in jobs if (f := record_of(work, scale, job)).is_file()
+        job: json.loads(f.read_text(encoding="utf-8")) for job in every if (f := record_of(work, scale, job)).is_file()
     }
+    jobs = [Job(d, v, s) for s in arguments.seeds for d in arguments.data for v in arguments.variants]
     todo = [] if arguments.collect else [job for job in jobs if job not in known]
     if todo:
         encoder = pretrain(work, scale)
@@ -149,9 +154,13 @@ def main() -> None:
             make_manifest(work, data, seed, scale)
         new = spread(partial(outcome, work, encoder, scale), todo, arguments.workers)
         known |= dict(zip(todo, new, strict=True))
-    runs = [known[job] for job in jobs if job in known]
-    write_json(arguments.out, {
-        "name": "uno_qa", "kind": "quality", "data": {d: DATA[d]["title"] for d in arguments.data},
+    runs = [known[job] for job in every if job in known]
+    if not runs:
+        parser.error(f"nothing is finished in {work}; run without --collect")
+    out = RESULTS if scale == 1 else work / "trial.json"
+    write_json(out, {
+        "name": "uno_qa", "kind": "quality",
+        "data": {d: DATA[d]["title"] for d in DATA if d in {run["data"] for run in runs}},
         "variants": {name: label for name, (label, _, _) in variants().items()},
         "faults": KIN, "severities": list(SEVERITIES), "scale": scale,
         "settings": {"common": COMMON, "data": DATA, "pretraining": PRETRAINING,
@@ -159,6 +168,7 @@ def main() -> None:
         "runs": runs, "summary": summary(runs),
         "machine": machine(workers=arguments.workers), "versions": versions(), "created": now(),
     })  # fmt: skip
+    print(f"results: {out}")
 
 
 def pretrain(work: Path, scale: float) -> Path:
@@ -228,8 +238,7 @@ def setting(job: Job, scale: float) -> tuple[str, dict[str, Any]]:
 
 def place(work: Path, scale: float, job: Job) -> Path:
     """The folder of a job; another one for other settings."""
-    digest = hashlib.sha256(json.dumps(setting(job, scale), sort_keys=True).encode()).hexdigest()[:8]
-    return work / f"{job.data}_{job.variant}_{job.seed}_{digest}"
+    return work / f"{job.data}_{job.variant}_{job.seed}_{digest(setting(job, scale))}"
 
 
 def record_of(work: Path, scale: float, job: Job) -> Path:
