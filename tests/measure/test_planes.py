@@ -59,6 +59,7 @@ def test_a_doubtful_plane_and_a_wrong_shape_are_not_measured():
     assert np.isnan(wrong[2]["cephalic_index"]) and np.isnan(wrong[2]["gestational_age_weeks"])
     # A filled ellipse fills pi / 4 of a rectangle round it.
     assert wrong[0]["overlap"] == pytest.approx(np.pi / 4, abs=0.02)
+    assert np.isnan(wrong[0]["fl"]) and "too wide for a femur (0." in wrong[0]["reason"]
     kept = measure_planes(MASKS, NAMES, (0.3, 0.3), [0.6] * 3, keep_doubtful=True)
     assert kept[0]["hc"] > 0 and kept[0]["reason"] == "the plane is uncertain (0.60)"
     strict = measure_planes(MASKS[:1], ["head"], (0.3, 0.3), [0.99], least_overlap={"head": 0.99999})

@@ -233,11 +233,11 @@ def by_consensus(alone: np.ndarray, structure: np.ndarray, spacing: np.ndarray) 
     moved /= size[:, None, None]
     best = _consensus(moved, given)
     scale_floor = 0.25 * spacing.mean(1) / size
-    seen = given.any(1)[:, None]
     for _ in range(_ROUNDS):
         gap = np.where(given, np.abs(_distance(best, moved)), np.nan)
+        known = np.isfinite(gap).any(1, keepdims=True)
         with np.errstate(invalid="ignore"):
-            middle_gap = np.nanmedian(np.where(seen & np.isfinite(best.angle)[:, None], gap, 0.0), axis=1)
+            middle_gap = np.nanmedian(np.where(known, gap, 0.0), axis=1)
             scale = np.maximum(_NORMAL * middle_gap, scale_floor)
             share = gap / (_TUKEY * scale[:, None])
             weight = np.where(share < 1, (1 - share**2) ** 2, 0.0)

@@ -29,6 +29,9 @@ LENGTHS: dict[str, tuple[str, ...]] = {
 LEAST_OVERLAP = {"head": 0.9, "abdomen": 0.9, "femur": 0.7}
 """A structure that overlaps its fitted shape by less (intersection over union) is not measured."""
 
+WIDEST_FEMUR = 0.5
+"""A bar that is wider than this share of its length is not measured: a head called femur is 0.7 to 0.9."""
+
 LEAST_PROBABILITY = 0.9
 """A frame whose plane is less certain is not measured: a head called femur would get a length."""
 
@@ -74,8 +77,9 @@ def measure_planes(
         One mapping a picture: ``plane``, ``unit`` (``mm`` or ``px``), the plane's lengths by the names in
         :data:`LENGTHS`, ``cephalic_index`` of heads, ``gestational_age_weeks`` with ``gestational_age_formula`` where
         the unit is mm, ``fit``, ``circumference_formula``, ``overlap`` of structure and shape, ``plane_probability``
-        where given, and ``reason``: why not to trust it, empty where there is none. Lengths without trust are NaN.
-        ``shape`` is what was fitted, in pixels, for :func:`callipers` and :func:`outline`.
+        where given, ``width`` of femurs as a share of their length, and ``reason``: why not to trust
+        it, empty where there is none. Lengths without trust are NaN. ``shape`` is what was fitted, in pixels, for
+        :func:`callipers` and :func:`outline`.
 
         ``bpd`` is outer to outer. ``abdomen_long`` and ``abdomen_short`` are the diameters of the ellipse; which of
         them is antero-posterior, a mask does not tell.
@@ -211,6 +215,7 @@ def _long(
     return [
         {
             "plane": plane, "fl": float(found.length[i]), "fit": fit, "overlap": float(share[i]),
+            "width": float(found.sides[i, 1] / found.length[i]),
             "shape": {"callipers": {"FL": ends[i, 0].tolist()}} if np.isfinite(found.length[i]) else {},
         }
         for i, plane in enumerate(planes)
@@ -227,6 +232,8 @@ def _reasons(row: dict[str, Any], least_overlap: float, least_probability: float
     if row["overlap"] < least_overlap:
         what = "a bar" if row["plane"] == "femur" else "an ellipse"
         reasons.append(f"the outline is not {what} (overlap {row['overlap']:.2f})")
+    if row.get("width", 0.0) > WIDEST_FEMUR:
+        reasons.append(f"the outline is too wide for a femur ({row['width']:.2f} of its length)")
     return reasons
 
 
