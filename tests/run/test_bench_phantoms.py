@@ -16,7 +16,7 @@ from scantling.run.bench_plan import BESIDE, OPEN, PLAN, DataSet, open_data
 
 @pytest.mark.parametrize("kind", sorted(WRITERS))
 def test_every_kind_can_be_a_data_set(kind, tmp_path):
-    made = _made("set", DataSet("Set", {"phantoms": kind, "n": 6, "size": 32, "seed": 2}), tmp_path / "set")
+    made = _made("set", DataSet("Set", {"phantoms": kind, "n": 6, "size": 48, "seed": 2}), tmp_path / "set")
     assert len(Manifest.read(made)) == 6
 
 
