@@ -14,6 +14,7 @@ from scantling.adapt.mix_style import MixStyleFineTuning, MixStyleUNet, StyleMix
 from scantling.adapt.segmentation import UNet
 from scantling.core.errors import RecipeError
 from scantling.core.seams import Inputs
+from scantling.run.recipe import resolve
 
 INPUTS = Inputs(size=(32, 32))
 
@@ -102,3 +103,11 @@ def test_networks_without_known_stages_are_refused():
         StyleMixing(1.2)
     with pytest.raises(RecipeError):
         StyleMixing(alpha=0.0)
+
+
+def test_words_of_a_recipe_stay_words():
+    # Its module imports one type for type checkers alone; the types of its other settings are known all the same.
+    stage = resolve("segment", {"task.adapter": "scantling.adapt.MixStyleUNet", "task.adapter.weights": "none"}).stages[
+        0
+    ]
+    assert stage.plain["task"]["init_args"]["adapter"]["init_args"]["weights"] == "none"

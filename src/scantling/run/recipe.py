@@ -306,10 +306,18 @@ def _check_settings(settings: Any, kind: type, where: str) -> None:
 
 
 def _types(kind: type) -> dict[str, Any]:
-    try:
-        return typing.get_type_hints(kind if is_dataclass(kind) else inspect.getattr_static(kind, "__init__"))
-    except (NameError, TypeError):
-        return {}
+    """Types of the settings of a class; a type that is imported for type checkers alone counts as any."""
+    unknown: dict[str, Any] = {}
+    while True:
+        try:
+            what = kind if is_dataclass(kind) else inspect.getattr_static(kind, "__init__")
+            return typing.get_type_hints(what, localns=unknown)
+        except NameError as error:
+            if error.name in unknown:
+                raise
+            unknown[error.name] = Any
+        except TypeError:
+            return {}
 
 
 def _dataclass_in(hint: Any) -> type | None:
