@@ -313,7 +313,7 @@ def _types(kind: type) -> dict[str, Any]:
             what = kind if is_dataclass(kind) else inspect.getattr_static(kind, "__init__")
             return typing.get_type_hints(what, localns=unknown)
         except NameError as error:
-            if error.name in unknown:
+            if error.name is None or error.name in unknown:
                 raise
             unknown[error.name] = Any
         except TypeError:
