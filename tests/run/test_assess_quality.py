@@ -147,6 +147,24 @@ def test_a_gate_withholds_bad_images_and_says_so(octa, run, tmp_path):
     assert looser.table["withheld"].notna().tolist() == expected.tolist()
 
 
+@pytest.mark.parametrize("kind", ["mask", "biometry"])
+def test_a_gate_before_masks_writes_none_of_what_it_withholds(octa, run, tmp_path, kind):
+    bundle = save(tmp_path / "model", kind, size=48)
+    pixels = {"pixels": True} if kind == "biometry" else {}
+    result = predict(
+        bundle, octa / "manifest.csv", tmp_path / "gated", split="test", device="cpu",
+        quality_gate=run, quality_gate_level="outstanding", **pixels,
+    )  # fmt: skip
+    table = result.table
+    held = table["withheld"].notna()
+    assert 0 < held.sum() < len(table) and table.loc[held, "mask"].isna().all()
+    written = {path.name for path in (tmp_path / "gated" / "masks").rglob("*.png")}
+    assert {Path(name).name for name in table.loc[~held, "mask"].dropna()} == written
+    assert not any(Path(name).name in " ".join(written) for name in table.loc[held, "image"])
+    if kind == "biometry":
+        assert table.loc[held, "quality"].isna().all() and table.loc[~held, "quality"].notna().all()
+
+
 def test_other_bundles_and_groups_are_refused(octa, run, tmp_path):
     bundle = save(tmp_path / "model", "grade", size=48)
     with pytest.raises(BundleError, match="scores no quality"):
