@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import builtins
+import inspect
 import json
+import sys
+from functools import partial
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -45,6 +50,42 @@ def test_without_ray_the_extra_is_named(monkeypatch):
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(MissingExtraError, match=r"scantling\[cluster\]"):
         spread(abs, [1], where="ray")
+
+
+class FewFunctions(ModuleType):
+    """Stands in for Ray: takes plain functions alone, as Ray does, and counts what runs at once."""
+
+    def __init__(self) -> None:
+        super().__init__("ray")
+        self.open: list[Any] = []
+        self.most = 0
+
+    def is_initialized(self) -> bool:
+        return True
+
+    def remote(self, function: Any) -> Any:
+        if not inspect.isfunction(function):
+            raise TypeError("The @ray.remote decorator must be applied to either a function or a class.")
+
+        def begin(job: Any) -> Any:
+            self.open.append(job)
+            self.most = max(self.most, len(self.open))
+            return lambda: function(job)
+
+        return SimpleNamespace(remote=begin)
+
+    def wait(self, waiting: list[Any], num_returns: int) -> None:
+        self.open = self.open[-(len(waiting) - num_returns) :] if num_returns < len(waiting) else []
+
+    def get(self, waiting: list[Any]) -> list[Any]:
+        return [one() for one in waiting]
+
+
+def test_ray_gives_what_one_process_gives_and_runs_so_many_at_once(monkeypatch):
+    stand_in = FewFunctions()
+    monkeypatch.setitem(sys.modules, "ray", stand_in)
+    assert spread(partial(pow, 2), [1, 2, 3, 4, 5], workers=2, where="ray") == [2, 4, 8, 16, 32]
+    assert stand_in.most == 2
 
 
 @pytest.mark.parametrize(("seeds", "workers"), [((), 1), ((1, 1), 1), ((0,), 0)])

@@ -71,7 +71,10 @@ def search(
     if not seeds or len(set(seeds)) < len(seeds):
         raise RecipeError(f"seeds {list(seeds)}", where="search", do="give different seeds, one or more")
     folder = Path(out)
-    job = partial(_trial, str(recipe), str(data), str(folder), dict(overrides or {}))
+    # Trials may run in processes that stand in other folders.
+    file = Path(recipe)
+    given = str(file.resolve()) if file.is_file() else str(recipe)
+    job = partial(_trial, given, str(Path(data).resolve()), str(folder.resolve()), dict(overrides or {}))
     trials = sorted(spread(job, list(seeds), workers, where), key=lambda trial: -trial.score)
     best = find_bundle(trials[0].folder) / FILE
     if best.is_file():
@@ -118,7 +121,12 @@ def _over_ray(function: Callable[[Job], Result], jobs: Sequence[Job], workers: i
         raise MissingExtraError("ray", "cluster") from error
     if not ray.is_initialized():
         ray.init(ignore_reinit_error=True, log_to_driver=False)
-    remote = ray.remote(function)
+
+    # Ray takes plain functions alone, and the given one may be a partial.
+    def work(job: Job) -> Result:
+        return function(job)
+
+    remote = ray.remote(work)
     waiting: list[Any] = []
     for job in jobs:
         if len(waiting) >= workers:
