@@ -14,7 +14,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from scantling.measure.formula import Formula, letters_of, polynomial, written
+from scantling.measure.formula import Formula, polynomial, written
 
 AGE_CITATION = "Hadlock, Deter, Harrist, Park. Radiology 1984;152:497-501"
 WEIGHT_CITATION = "Hadlock, Harrist, Sharman, Deter, Park. Am J Obstet Gynecol 1985;151:333-337"
@@ -66,8 +66,6 @@ INPUT_RANGES = MappingProxyType({name: _range_of(letter) for letter, name in _NA
 
 
 def _age(letters: str, terms: dict[str, float]) -> Formula:
-    if letters != letters_of(terms):
-        letters = letters_of(terms)
     inputs = tuple(_NAMES[x] for x in letters)
     return Formula(
         f"hadlock_1984_{letters}", "gestational_age", "weeks", inputs, "cm", written(terms), polynomial(terms), WEEKS,
