@@ -65,10 +65,11 @@ class Embedded:
 
     def units(self, rows: Tensor | slice) -> Tensor:
         """Some rows ``(b, D)`` float64, brought to length 1."""
-        values = self.features[rows].to(torch.float64, copy=isinstance(rows, slice))
+        some = self.features[rows] if isinstance(rows, slice) else self.features.index_select(0, rows)
+        values = some.to(torch.float64, copy=isinstance(rows, slice))
         if self.centre is not None:
             values -= self.centre
-        return values.div_(values.norm(dim=1, keepdim=True))
+        return values.mul_(values.norm(dim=1, keepdim=True).reciprocal_())
 
     def unit_matrix(self, order: Tensor | None = None) -> Tensor:
         """All rows ``(N, D)``, or those of ``order``, at length 1 in single precision, for work pair by pair."""
