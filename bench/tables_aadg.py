@@ -44,7 +44,7 @@ def aadg_lines(content: Mapping[str, Any], table: Table) -> Iterator[str]:
         [
             [
                 LABELS[way],
-                *(_figure(summary[way]["targets"].get(d)) for d in targets),
+                *(_figure(summary[way]["targets"].get(d), len(seeds) > 1) for d in targets),
                 f"{summary[way]['mean']['dice']:.3f}",
                 f"{summary[way]['worst']['dice']:.3f}",
                 f"{summary[way]['mean']['hd95']:.1f}",
@@ -56,8 +56,8 @@ def aadg_lines(content: Mapping[str, Any], table: Table) -> Iterator[str]:
     )
     sizes, size = [domains[d]["images"] for d in targets], content["settings"]["all"]["data.image_size"]
     yield (
-        f"Dice on all images ({', '.join(map(str, sizes))}) of the domain left out, mean and deviation of seeds "
-        f"{', '.join(map(str, seeds))}; HD95 in pixels of images of {size}. Updates and minutes: middle of all runs."
+        f"Dice on all images ({', '.join(map(str, sizes))}) of the domain left out, "
+        f"{'mean and deviation of seeds' if len(seeds) > 1 else 'seed'} {', '.join(map(str, seeds))}; HD95 in pixels of images of {size}. Updates and minutes: middle of all runs."
     )
     yield ""
     yield from table(
@@ -121,8 +121,11 @@ def _dice(runs: Sequence[Mapping[str, Any]], way: str, target: str) -> float:
     return float(np.mean(found)) if found else float("nan")
 
 
-def _figure(target: Mapping[str, Any] | None) -> str:
-    return "" if target is None else f"{target['dice']['mean']:.3f} ± {target['dice']['std']:.3f}"
+def _figure(target: Mapping[str, Any] | None, several: bool) -> str:
+    if target is None:
+        return ""
+    spread = f" ± {target['dice']['std']:.3f}" if several else ""
+    return f"{target['dice']['mean']:.3f}{spread}"
 
 
 def _difference(runs: Sequence[Mapping[str, Any]], way: str) -> list[str]:

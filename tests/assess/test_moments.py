@@ -142,3 +142,14 @@ def test_bins_take_both_ends():
 def test_embeddings_that_cannot_be_used_are_named(features, what):
     with pytest.raises(DataError, match=what):
         embedded(features, torch.zeros(2, dtype=torch.int64), 1)
+
+
+@pytest.mark.parametrize("strip", [1, 2, 3, 5, 7, 100])
+def test_half_of_a_gram_matrix_gives_all_of_it(strip, monkeypatch):
+    monkeypatch.setattr(moments, "_STRIP", strip)
+    rows = torch.randn(11, 7, dtype=torch.float64, generator=torch.Generator().manual_seed(strip))
+    codes = torch.zeros(11, dtype=torch.int64)
+    counts, sums, grams = torch.zeros(1), torch.zeros(1, 7).double(), torch.ones(1, 7, 7).double()
+    moments.accumulate(rows, codes, counts, sums, grams)
+    units = torch.nn.functional.normalize(rows, dim=1)
+    torch.testing.assert_close(grams[0], 1 + units.T @ units, rtol=0, atol=1e-14)

@@ -23,6 +23,8 @@ from scantling.core.errors import DataError
 _BUDGET = 1 << 25
 """Numbers of Gram matrices that are held at once: 256 MiB."""
 _SIDE = 2048
+_STRIP = 128
+"""Rows of a Gram matrix at a time: narrower strips waste less on its lower half, wider ones use a processor better."""
 RESOLUTION = 1e-13
 """A variance below this is rounding: similarities are then all the same."""
 
@@ -235,13 +237,16 @@ def spread(mean_square: Any, mean: Any) -> Any:
 
 
 def _add_gram(gram: Tensor, units: Tensor, slab: slice) -> None:
-    """Add ``units[:, slab]' units`` in place."""
-    if gram.is_cpu and len(gram) == units.shape[1]:
-        # NumPy sees that both factors are one array, and its BLAS does half the work.
-        rows = units.numpy()
-        gram += torch.from_numpy(rows.T @ rows)
-    else:
+    """Add ``units[:, slab]' units`` in place; of a whole matrix, which is symmetric, half of it is computed."""
+    if len(gram) < units.shape[1]:
         gram.addmm_(units[:, slab].T, units)
+        return
+    added = torch.empty_like(gram)
+    for start in range(0, len(gram), _STRIP):
+        end = min(start + _STRIP, len(gram))
+        torch.mm(units[:, start:end].T, units[:, start:], out=added[start:end, start:])
+        added[end:, start:end] = added[start:end, end:].T
+    gram += added
 
 
 def _fewer_pairs(data: Embedded) -> bool:
