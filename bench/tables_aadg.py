@@ -57,8 +57,8 @@ def aadg_lines(content: Mapping[str, Any], table: Table) -> Iterator[str]:
     sizes, size = [domains[d]["images"] for d in targets], content["settings"]["all"]["data.image_size"]
     told = f"{'mean and deviation of seeds' if len(seeds) > 1 else 'seed'} {', '.join(map(str, seeds))}"
     yield (
-        f"Dice on all images ({', '.join(map(str, sizes))}) of the domain left out, {told}; HD95 in pixels of images of "
-        f"{size}. Updates and minutes: middle of all runs."
+        f"Dice on all images ({', '.join(map(str, sizes))}) of the domain left out, {told}; HD95 in pixels of images "
+        f"of {size}. Updates and minutes: middle of all runs."
     )
     yield ""
     yield from table(
