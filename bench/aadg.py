@@ -18,8 +18,6 @@ nothing.
 from __future__ import annotations
 
 import argparse
-import csv
-import json
 import os
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -29,7 +27,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from scantling.core.bundle import find_bundle, is_bundle, read_meta
+from jobs import OUTCOME, finished, shared_data, spent, train_or_go_on
+from scantling.core.bundle import find_bundle, read_meta
 from scantling.core.files import write_json
 from scantling.data.layouts import import_layout
 from scantling.data.manifest import Manifest
@@ -156,7 +155,9 @@ def main() -> None:
     for target in arguments.targets:
         for seed in arguments.seeds:
             leave_out(whole, "site", target, by="patient", seed=seed).write(work / f"without_{target}_{seed}.csv")
-    known = finished(settings, arguments.epochs_share, work)
+    every = [Job(t, v, s) for s in SEEDS for t in DOMAINS for v in variants()]
+    made_with = {"settings": settings, "epochs_share": arguments.epochs_share}
+    known = finished(every, partial(place, work, arguments.epochs_share), RESULTS, made_with)
     # Seed by seed, so that an early stop leaves whole comparisons.
     jobs = [Job(t, v, s) for s in arguments.seeds for t in arguments.targets for v in arguments.variants]
     jobs = [] if arguments.collect else [job for job in jobs if job not in known and job.planned]
@@ -168,8 +169,7 @@ def main() -> None:
         "name": "aadg",
         "kind": "domain generalisation",
         "domains": {d: {"title": t, "images": int((whole.table["site"] == d).sum())} for d, t in DOMAINS.items()},
-        "settings": settings,
-        "epochs_share": arguments.epochs_share,
+        **made_with,
         "runs": runs,
         "summary": summary(runs),
         "machine": machine(workers=arguments.workers),
@@ -184,23 +184,9 @@ def main() -> None:
     print(f"results: {out}")
 
 
-def finished(settings: dict[str, Any], share: float, work: Path) -> dict[Job, dict[str, Any]]:
-    """Outcomes of earlier calls with the same settings, from the results and from the working folder."""
-    found: dict[Job, dict[str, Any]] = {}
-    if RESULTS.is_file():
-        content = json.loads(RESULTS.read_text(encoding="utf-8"))
-        if content["settings"] == settings and content["epochs_share"] == share:
-            found = {Job(run["target"], run["variant"], run["seed"]): run for run in content["runs"]}
-    for job in (Job(t, v, s) for s in SEEDS for t in DOMAINS for v in variants()):
-        file = place(work, share, job) / "outcome.json"
-        if job not in found and file.is_file():
-            found[job] = json.loads(file.read_text(encoding="utf-8"))
-    return found
-
-
 def make_manifest(work: Path) -> Manifest:
     """All domains in one table; ``site`` names the domain."""
-    source = Path(os.environ.get("SCANTLING_DATA") or ROOT.parent / "shared" / "data").resolve()
+    source = shared_data()
     work.mkdir(parents=True, exist_ok=True)
     hrf = import_layout("vessels", source / "vessels_hrf", work / "hrf.csv", site="hrf").table
     group = hrf["image"].str.extract(r"\d+_(dr|g|h)\.", expand=False)
@@ -240,25 +226,19 @@ def place(work: Path, share: float, job: Job) -> Path:
 def outcome(work: Path, share: float, job: Job) -> dict[str, Any]:
     """Train, or take what is there, and measure on the domain left out."""
     from scantling.run.evaluate import evaluate
-    from scantling.run.train import train
 
     folder = place(work, share, job)
-    record = folder / "outcome.json"
     recipe, settings = setting(share, job)
     manifest = work / f"without_{job.target}_{job.seed}.csv"
-    if not is_bundle(folder / "train" / "bundle"):
-        train(recipe, manifest, folder, any(folder.glob("*/checkpoints/*")), settings, progress=False)
+    train_or_go_on(recipe, manifest, folder, settings)
     content = evaluate(folder, manifest, out=folder / "evaluation", batch_size=2).content
-    with (folder / "train" / "log" / "metrics.csv").open(encoding="utf-8") as stream:
-        log = list(csv.DictReader(stream))
     result = {
         **asdict(job),
         "test": {name: figure["value"] for name, figure in content["metrics"].items()},
         "validation": {n: v["value"] for n, v in read_meta(find_bundle(folder))["metrics"]["values"].items()},
-        "updates": int(float(log[-1]["step"])),
-        "seconds": round(sum(float(row["seconds"]) for row in log)),
+        **spent(folder),
     }
-    write_json(record, result)
+    write_json(folder / OUTCOME, result)
     return result
 
 

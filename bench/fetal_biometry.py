@@ -22,8 +22,6 @@ Writes bench/results/fetal_biometry.json; with ``--collect`` from what is finish
 from __future__ import annotations
 
 import argparse
-import csv
-import json
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -35,7 +33,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from scantling.core.bundle import find_bundle, is_bundle
+from jobs import OUTCOME, finished, shared_data, spent, train_or_go_on
+from scantling.core.bundle import find_bundle
 from scantling.core.files import write_json
 from scantling.data.layouts import import_layout
 from scantling.data.manifest import Manifest
@@ -113,7 +112,10 @@ def main() -> None:
     os.environ.setdefault("SCANTLING_CACHE", str(work / "cache"))
     work.mkdir(parents=True, exist_ok=True)
     settings = {"common": COMMON, "networks": NETWORKS, "phantoms": {**PHANTOM_NETWORK, "set": PHANTOMS}}
-    known = finished(settings, arguments.epochs_share, work)
+    every = [Job("hc18", v, f) for v in NETWORKS for f in range(FOLDS)]
+    every += [Job("phantoms", v, s) for v in LAMBDAS for s in SEEDS]
+    made_with = {"settings": settings, "epochs_share": arguments.epochs_share}
+    known = finished(every, partial(place, work, arguments.epochs_share), RESULTS, made_with)
     jobs = [Job("hc18", v, f) for v in NETWORKS for f in arguments.folds if v in arguments.variants]
     jobs += [Job("phantoms", v, s) for s in arguments.seeds for v in LAMBDAS if v in arguments.variants]
     jobs = [] if arguments.collect else [job for job in jobs if job.data in arguments.sets and job not in known]
@@ -131,8 +133,7 @@ def main() -> None:
         {
             "name": "fetal_biometry",
             "kind": "fetal biometry",
-            "settings": settings,
-            "epochs_share": arguments.epochs_share,
+            **made_with,
             "data": {
                 "hc18": {"images": len(heads), "patients": int(heads.table["patient"].nunique())},
                 "phantoms": {"images": PHANTOMS["n"], "test": round(PHANTOMS["n"] * PHANTOMS["fractions"][2])},
@@ -152,7 +153,7 @@ def main() -> None:
 
 def make_heads(work: Path) -> Manifest:
     """HC18-half with masks, and the manifest of every fold; ``split`` is test in the fold itself."""
-    source = Path(os.environ.get("SCANTLING_DATA") or ROOT.parent / "shared" / "data").resolve() / "hc18_half"
+    source = shared_data() / "hc18_half"
     file = work / "heads.csv"
     whole = Manifest.read(file) if file.is_file() else import_layout("hc18", source, file)
     parted = folds(whole, FOLDS, by="patient", stratify=None, seed=0).table
@@ -166,22 +167,6 @@ def make_heads(work: Path) -> Manifest:
         table.loc[inside, "split"] = divided["split"].to_numpy()
         whole.with_table(table).write(work / f"fold_{fold}.csv")
     return whole
-
-
-def finished(settings: Mapping[str, Any], share: float, work: Path) -> dict[Job, dict[str, Any]]:
-    """Outcomes of earlier calls with the same settings, from the results and from the working folder."""
-    found: dict[Job, dict[str, Any]] = {}
-    if RESULTS.is_file():
-        content = json.loads(RESULTS.read_text(encoding="utf-8"))
-        if content["settings"] == json.loads(json.dumps(settings)) and content["epochs_share"] == share:
-            found = {Job(run["data"], run["variant"], run["number"]): run for run in content["runs"]}
-    every = [Job("hc18", v, f) for v in NETWORKS for f in range(FOLDS)]
-    every += [Job("phantoms", v, s) for v in LAMBDAS for s in SEEDS]
-    for job in every:
-        file = place(work, share, job) / "outcome.json"
-        if job not in found and file.is_file():
-            found[job] = json.loads(file.read_text(encoding="utf-8"))
-    return found
 
 
 def setting(share: float, job: Job) -> dict[str, Any]:
@@ -209,13 +194,10 @@ def outcome(work: Path, share: float, job: Job) -> dict[str, Any]:
     from scantling.run.evaluate import open_for
     from scantling.run.evaluate_biometry import measure_lengths
     from scantling.run.model import load
-    from scantling.run.train import train
 
     folder = place(work, share, job)
     manifest = work / ("phantoms/manifest.csv" if job.data == "phantoms" else f"fold_{job.number}.csv")
-    if not is_bundle(folder / "train" / "bundle"):
-        resume = any(folder.glob("*/checkpoints/*"))
-        train("fetal_biometry", manifest, folder, resume, setting(share, job), progress=False)
+    train_or_go_on("fetal_biometry", manifest, folder, setting(share, job))
     model = load(find_bundle(folder))
     prepared, _ = open_for(model, Manifest.read(manifest), None)
     rows = prepared.rows("test")
@@ -234,17 +216,14 @@ def outcome(work: Path, share: float, job: Job) -> dict[str, Any]:
         found["flips"] = _with_flips(model, prepared, rows)
     else:
         found["true plane"] = measured(known_planes=True)
-    with (folder / "train" / "log" / "metrics.csv").open(encoding="utf-8") as stream:
-        log = list(csv.DictReader(stream))
     result = {
         **asdict(job),
         "test": found,
         "images": len(rows),
-        "updates": int(float(log[-1]["step"])),
-        "seconds": round(sum(float(row["seconds"]) for row in log)),
+        **spent(folder),
         "threads": torch.get_num_threads(),
     }
-    write_json(folder / "outcome.json", result)
+    write_json(folder / OUTCOME, result)
     return result
 
 

@@ -26,6 +26,7 @@ import torch
 import yaml
 from PIL import Image
 
+from jobs import shared_data
 from scantling.core.bundle import find_bundle, read_meta
 from scantling.core.errors import DataError, RecipeError
 from scantling.core.files import write_json, writing
@@ -90,7 +91,7 @@ def main() -> None:
 
 def make_manifest(work: Path) -> Manifest:
     """Both sets with their splits, in ``vessels.csv``."""
-    source = Path(os.environ.get("SCANTLING_DATA") or ROOT.parent / "shared" / "data").resolve()
+    source = shared_data()
     work.mkdir(parents=True, exist_ok=True)
     parts = [import_layout("vessels", source / f, work / f"{s}.csv", site=s).table for s, (f, *_) in SITES.items()]
     whole = Manifest(pd.concat(parts, ignore_index=True), work)

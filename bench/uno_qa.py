@@ -22,7 +22,6 @@ Writes bench/results/uno_qa.json.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import time
 from dataclasses import asdict, dataclass
@@ -36,10 +35,10 @@ import torch
 from tensordict import TensorDict
 from torch import Tensor
 
+from jobs import OUTCOME, finished, shared_data, train_or_go_on
 from scantling.assess.quality.agreement import agreement
 from scantling.assess.quality.clusters import best_cut
 from scantling.assess.quality.grading import fit_clusters
-from scantling.core.bundle import is_bundle
 from scantling.core.files import write_json
 from scantling.core.quality import GRADABLE, GRADES, OUTSTANDING, UNGRADABLE
 from scantling.data.layouts import import_layout
@@ -143,9 +142,7 @@ def main() -> None:
     work.mkdir(parents=True, exist_ok=True)
     os.environ.setdefault("SCANTLING_CACHE", str(work / "cache"))
     every = [Job(d, v, s) for s in SEEDS for d in DATA for v in variants()]
-    known = {
-        job: json.loads(f.read_text(encoding="utf-8")) for job in every if (f := record_of(work, scale, job)).is_file()
-    }
+    known = finished(every, partial(place, work, scale))
     jobs = [Job(d, v, s) for s in arguments.seeds for d in arguments.data for v in arguments.variants]
     todo = [] if arguments.collect else [job for job in jobs if job not in known]
     if todo:
@@ -173,17 +170,13 @@ def main() -> None:
 
 def pretrain(work: Path, scale: float) -> Path:
     """The bundle whose network all ways to score look through."""
-    from scantling.run.train import train
-
     phantoms = work / "skin" / "manifest.csv"
     if not phantoms.is_file():
         write_skin(
             phantoms.parent, n=max(60, round(PRETRAINING["n"] * scale)), size=PRETRAINING["size"], imbalance=5, seed=61
         )
     folder = work / "encoder"
-    if not is_bundle(folder / "train" / "bundle"):
-        settings = scaled(PRETRAINING["settings"], scale)
-        train("classify", phantoms, folder, any(folder.glob("*/checkpoints/*")), settings, progress=False)
+    train_or_go_on("classify", phantoms, folder, scaled(PRETRAINING["settings"], scale))
     return folder
 
 
@@ -211,7 +204,7 @@ def make_manifest(work: Path, data: str, seed: int, scale: float) -> tuple[Path,
         Manifest(table[keep], work).write(every)
         table = table[table["label"].astype(int) == GRADES.index(OUTSTANDING)][["image", "patient"]]
     else:
-        source = Path(os.environ.get("SCANTLING_DATA") or ROOT.parent / "shared" / "data").resolve()
+        source = shared_data()
         if data == "idrid":
             labels = pd.read_csv(source / "idrid_grading" / "labels.csv")
             labels = labels[labels["dr_grade"] == 0]
@@ -241,22 +234,13 @@ def place(work: Path, scale: float, job: Job) -> Path:
     return work / f"{job.data}_{job.variant}_{job.seed}_{digest(setting(job, scale))}"
 
 
-def record_of(work: Path, scale: float, job: Job) -> Path:
-    """What a finished job left."""
-    return place(work, scale, job) / "outcome.json"
-
-
 def outcome(work: Path, encoder: Path, scale: float, job: Job) -> dict[str, Any]:
     """Train, or take what is there, and measure."""
-    from scantling.run.train import train
-
     folder = place(work, scale, job)
     recipe, settings = setting(job, scale)
     good, every = make_manifest(work, job.data, job.seed, scale)
     began = time.perf_counter()
-    if not is_bundle(folder / "train" / "bundle"):
-        settings = {**settings, "task.adapter.weights": str(encoder)}
-        train(recipe, good, folder, any(folder.glob("*/checkpoints/*")), settings, progress=False)
+    train_or_go_on(recipe, good, folder, {**settings, "task.adapter.weights": str(encoder)})
     seconds = time.perf_counter() - began
     quality = load_quality(folder, "cpu")
     result = {
@@ -266,7 +250,7 @@ def outcome(work: Path, encoder: Path, scale: float, job: Job) -> dict[str, Any]
         "groups": {k: quality.record["clusters"][k] for k in ("kind", "silhouette", "guards")},
         "seconds": round(seconds, 1),
     }
-    write_json(record_of(work, scale, job), result)
+    write_json(folder / OUTCOME, result)
     return result
 
 
